@@ -1,0 +1,77 @@
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+
+# More arguments for `make test` and `make bench`, as in: make test ARGS='-run TestFloors -v'
+ARGS ?=
+
+# Where `make demo` puts the offer book that it makes, the cleared market, and the report about it.
+DEMO_DIR ?= demo-output
+
+.PHONY: help
+help: ## List the tasks.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ensure-go ## Build the programs, statically linked, into bin/.
+	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o bin/ ./cmd/...
+
+.PHONY: test
+test: ensure-go ## Run all tests with the race detector; ARGS are passed on to go test.
+	@if scripts/ensure race; then \
+		set -x; CGO_ENABLED=1 go test -race $(ARGS) ./...; \
+	else \
+		set -x; CGO_ENABLED=0 go test $(ARGS) ./...; \
+	fi
+
+.PHONY: bench
+bench: ensure-go ## Measure clearing on books of growing size; ARGS are passed on to ./bench.
+	go run ./bench $(ARGS)
+
+.PHONY: lint
+lint: ensure-go .bin/gofumpt .bin/golangci-lint ## Check the format, look for mistakes (gofumpt, go vet, golangci-lint).
+	@unformatted=$$(.bin/gofumpt -l .); \
+	if [[ -n $$unformatted ]]; then \
+		printf 'Not formatted, run "make format":\n%s\n' "$$unformatted" >&2; exit 1; \
+	fi
+	go vet ./...
+	.bin/golangci-lint run ./...
+
+.PHONY: format
+format: ensure-go .bin/golangci-lint ## Format all Go files.
+	.bin/golangci-lint fmt ./...
+
+.PHONY: generate
+generate: ensure-go ## Generate code anew.
+	go generate ./...
+
+.PHONY: check-generated
+check-generated: ensure-go ## Check that the generated code is up to date.
+	@scripts/unchanged-by $(MAKE) --no-print-directory generate
+
+.PHONY: check
+check: check-generated lint test ## Do all that continuous integration does.
+
+.PHONY: tools
+tools: .bin/benchstat .bin/gofumpt .bin/golangci-lint .bin/sqlc ## Build the pinned tools into .bin/.
+
+.PHONY: demo
+demo: ensure-go ## Make a small offer book, clear it, and write a report to $DEMO_DIR.
+	go run ./cmd/trade generate --out $(DEMO_DIR)/book --currencies 200 --traders 2000 --seed 1
+	go run ./cmd/trade solve --book $(DEMO_DIR)/book --out $(DEMO_DIR)/out --report $(DEMO_DIR)/report.html
+
+.PHONY: clean
+clean: ## Remove all that these tasks have made.
+	rm -rf bin .bin demo-output
+
+.PHONY: ensure-go
+ensure-go:
+	@scripts/ensure go
+
+# A module a tool pins the tool with all it is made of. None of them needs cgo, so none needs a C compiler.
+.bin/%: tools/%/go.mod tools/%/go.sum | ensure-go
+	@echo 'Building $* (the first time, this may take minutes)' >&2
+	@CGO_ENABLED=0 go build -C tools/$* -trimpath -ldflags='-s -w' -o $(CURDIR)/$@ tool
+	@touch $@

@@ -1,0 +1,240 @@
+package solver
+
+import (
+	"context"
+	"slices"
+)
+
+// Greedy returns the strategy that searches for circular trades, popular currencies first, and clears each one that it
+// finds with the largest possible value, until none is left (solver.md section 4.3). It is fast, and it reaches 85 to 90
+// percent of what is possible.
+func Greedy() Strategy { return greedy{} }
+
+type greedy struct{}
+
+func (greedy) Name() string { return "greedy" }
+
+func (greedy) clear(ctx context.Context, g *graph, p *progress) error {
+	return newCycleSearch(g).run(ctx, p)
+}
+
+// A cycleSearch adds circular trades to the flow of a graph until no more can be added. A trade must bring each arc
+// that has no flow yet to its least flow at once. A first, quick pass over all arcs passes by trades that turn out to be
+// too small for one of their arcs. Further passes go through classes of trades, from large to small: in a class that has
+// value v all arcs must have room for v, and arcs without flow must be content with v, so no trade is too small.
+type cycleSearch struct {
+	g       *graph
+	traders int32
+	class   int64   // value of the current class, in units, or anyClass
+	room    []int64 // of each arc: by how much its flow can grow
+	fresh   bitmap  // arcs without flow
+	usable  bitmap  // arcs that can be part of a cycle of the current class
+	dead    bitmap  // nodes from which no usable arcs lead
+	cursor  []int32 // of each node: the next arc to try, an index into ends for currencies
+	place   []int32 // of each node: its place on the path, or -1
+	path    []step  // from a root on
+
+	// found, if not nil, is told of each cycle that has been cleared. The search ends when it returns false.
+	found func(cycle []step, value int64) bool
+}
+
+// A bitmap is small enough to stay near the processor while the search jumps about.
+type bitmap []uint64
+
+func newBitmap(n int) bitmap           { return make(bitmap, (n+63)/64) }
+func (b bitmap) set(i int32)           { b[i>>6] |= 1 << (i & 63) }
+func (b bitmap) clear(i int32)         { b[i>>6] &^= 1 << (i & 63) }
+func (b bitmap) contains(i int32) bool { return b[i>>6]>>(i&63)&1 != 0 }
+
+// A step of a path leaves a node through an arc.
+type step struct{ node, arc int32 }
+
+// The number of classes grows with the time that there is: at least minClasses, and as many as can be had for looking
+// at classWork arcs.
+const (
+	minClasses = 8
+	classWork  = 1 << 23
+)
+
+// anyClass is the class of the first pass.
+const anyClass = 0
+
+func newCycleSearch(g *graph) *cycleSearch {
+	nodes := g.traders() + g.currencies()
+	return &cycleSearch{
+		g:       g,
+		traders: int32(g.traders()),
+		room:    make([]int64, g.arcs()),
+		fresh:   newBitmap(g.arcs()),
+		usable:  newBitmap(g.arcs()),
+		dead:    newBitmap(nodes),
+		cursor:  make([]int32, nodes),
+		place:   slices.Repeat([]int32{-1}, nodes),
+	}
+}
+
+func (s *cycleSearch) run(ctx context.Context, p *progress) error {
+	s.load()
+	defer s.store()
+	classes := s.classes()
+	for i, least := range classes {
+		p.report("searching circular trades", float64(i)/float64(len(classes)))
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		s.searchClass(least)
+	}
+	return nil
+}
+
+// load gets the flow of the graph.
+func (s *cycleSearch) load() {
+	for arc, flow := range s.g.flow {
+		s.room[arc] = s.g.capacity[arc] - flow
+		if flow == 0 {
+			s.fresh.set(int32(arc))
+		}
+	}
+}
+
+// store sets the flow of the graph.
+func (s *cycleSearch) store() {
+	for arc, room := range s.room {
+		s.g.flow[arc] = s.g.capacity[arc] - room
+	}
+}
+
+// classes returns the values of all passes, the classes in falling order. The last class, for arcs that all have flow
+// already, is worth one token of the cheapest currency.
+func (s *cycleSearch) classes() []int64 {
+	g := s.g
+	var least []int64 // of all arcs
+	for arc, capacity := range g.capacity {
+		if capacity > 0 && g.least[arc] > 0 {
+			least = append(least, g.least[arc])
+		}
+	}
+	if len(least) == 0 {
+		return []int64{anyClass}
+	}
+	slices.Sort(least)
+	token := max(1, least[0]/g.minAmount)
+	slices.Reverse(least)
+	classes := []int64{anyClass}
+	limit := min(max(minClasses, classWork/g.arcs()), len(least))
+	for i := range limit {
+		classes = append(classes, least[i*len(least)/limit])
+	}
+	return slices.Compact(append(classes, least[len(least)-1], token))
+}
+
+func (s *cycleSearch) searchClass(class int64) {
+	g := s.g
+	s.class = class
+	clear(s.usable)
+	clear(s.dead)
+	for arc := range int32(g.arcs()) {
+		if s.roomy(arc) && (class == anyClass || !s.fresh.contains(arc) || g.least[arc] <= class) {
+			s.usable.set(arc)
+		}
+	}
+	copy(s.cursor, g.firstBuy[:s.traders])
+	copy(s.cursor[s.traders:], g.firstEnd[:g.currencies()])
+	for c := range g.currencies() {
+		if !s.searchFrom(s.traders + int32(c)) {
+			return
+		}
+	}
+}
+
+// searchFrom clears all cycles that can be reached from a node. It returns false when the search shall end.
+func (s *cycleSearch) searchFrom(root int32) bool {
+	s.place[root] = 0
+	for v := root; ; {
+		next, arc, found := s.advance(v)
+		if !found {
+			s.place[v] = -1
+			if len(s.path) == 0 {
+				return true
+			}
+			v = s.path[len(s.path)-1].node
+			s.path = s.path[:len(s.path)-1]
+			s.cursor[v]++
+			continue
+		}
+		s.path = append(s.path, step{v, arc})
+		if s.place[next] < 0 {
+			s.place[next] = int32(len(s.path))
+		} else if !s.clearCycle(int(s.place[next])) {
+			return false
+		}
+		v = next
+	}
+}
+
+// advance moves a node's cursor to the next usable arc that leads from it to a node that may have usable arcs itself.
+func (s *cycleSearch) advance(v int32) (next, arc int32, found bool) {
+	g := s.g
+	if v < s.traders {
+		last := g.firstArc[v+1]
+		for arc := s.cursor[v]; arc < last; arc++ {
+			if next := s.traders + g.currency[arc]; s.usable.contains(arc) && !s.dead.contains(next) {
+				s.cursor[v] = arc
+				return next, arc, true
+			}
+		}
+		s.cursor[v] = last
+		s.dead.set(v)
+		return 0, 0, false
+	}
+	last := g.firstBuyEnd[v-s.traders]
+	for i := s.cursor[v]; i < last; i++ {
+		end := g.ends[i]
+		if s.usable.contains(end.arc) && !s.dead.contains(end.trader) {
+			s.cursor[v] = i
+			return end.trader, end.arc, true
+		}
+	}
+	s.cursor[v] = last
+	s.dead.set(v)
+	return 0, 0, false
+}
+
+// clearCycle clears the cycle that starts at the given place of the path with the largest possible value, if that is
+// enough, and takes it off the path. It returns false when the search shall end.
+func (s *cycleSearch) clearCycle(start int) bool {
+	cycle := s.path[start:]
+	s.path = s.path[:start]
+	for _, step := range cycle[1:] {
+		s.place[step.node] = -1
+	}
+	value, narrowest, least := s.room[cycle[0].arc], cycle[0].arc, int64(0)
+	for _, step := range cycle {
+		if room := s.room[step.arc]; room < value {
+			value, narrowest = room, step.arc
+		}
+		if s.fresh.contains(step.arc) {
+			least = max(least, s.g.least[step.arc])
+		}
+	}
+	if value < least {
+		s.usable.clear(narrowest)
+		return true
+	}
+	for _, step := range cycle {
+		s.room[step.arc] -= value
+		s.fresh.clear(step.arc)
+		if !s.roomy(step.arc) {
+			s.usable.clear(step.arc)
+		}
+	}
+	return s.found == nil || s.found(cycle, value)
+}
+
+// roomy tells whether there is enough room in an arc for a trade of the current class.
+func (s *cycleSearch) roomy(arc int32) bool {
+	if s.class == anyClass {
+		return s.room[arc] >= max(1, s.g.least[arc])
+	}
+	return s.room[arc] >= s.class
+}
