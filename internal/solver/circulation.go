@@ -24,6 +24,7 @@ type circulation struct {
 	excess     []int64 // of a node: inflow minus outflow, a surplus if positive, a deficit if negative
 	unbalanced []int32 // all nodes with a surplus or a deficit; others too, and a node may occur twice
 	surplus    []int32 // the nodes with a surplus
+	deficit    []int32 // the nodes with a deficit
 
 	// frozen is set by finish.
 	frozen bool
@@ -61,7 +62,8 @@ const (
 const (
 	open     = 1
 	growing  = 2
-	flagBits = 2
+	backOpen = 4 // the twin is open
+	flagBits = 3
 )
 
 func newCirculation(g *graph) *circulation {
@@ -130,13 +132,15 @@ func (f *circulation) refresh(arc int32) {
 		least = f.g.least[arc]
 		canGrow = canGrow && flow >= least
 	}
-	*grow &^= open
+	*grow &^= open | backOpen
+	*shrink &^= open | backOpen
 	if canGrow {
 		*grow |= open
+		*shrink |= backOpen
 	}
-	*shrink &^= open
 	if flow > least {
 		*shrink |= open
+		*grow |= backOpen
 	}
 }
 
@@ -180,7 +184,7 @@ func (f *circulation) eachReached(visit func(n *node)) {
 func (f *circulation) findSurplus() int64 {
 	f.eachReached(func(n *node) { n.level = unreached })
 	f.reached = f.reached[:0]
-	f.surplus = f.surplus[:0]
+	f.surplus, f.deficit = f.surplus[:0], f.deficit[:0]
 	total := int64(0)
 	unbalanced := f.unbalanced[:0]
 	for _, v := range f.unbalanced {
@@ -193,6 +197,8 @@ func (f *circulation) findSurplus() int64 {
 		if f.excess[v] > 0 {
 			f.surplus = append(f.surplus, v)
 			total += f.excess[v]
+		} else {
+			f.deficit = append(f.deficit, v)
 		}
 	}
 	for _, v := range f.reached {
@@ -210,11 +216,11 @@ func (f *circulation) search() (found bool) {
 	for d := range f.buckets {
 		f.buckets[d] = f.buckets[d][:0]
 	}
-	f.buckets[0] = append(f.buckets[0], f.surplus...)
-	for _, v := range f.surplus {
+	f.buckets[0] = append(f.buckets[0], f.deficit...)
+	for _, v := range f.deficit {
 		f.nodes[v].level, f.nodes[v].distance = pending, 0
 	}
-	f.reached = append(f.reached, f.surplus...)
+	f.reached = append(f.reached, f.deficit...)
 	level, farthest := int32(0), int32(0)
 	for d := int32(0); ; d++ {
 		if int(d) == len(f.buckets) { // buckets are added meanwhile
@@ -228,7 +234,7 @@ func (f *circulation) search() (found bool) {
 		}
 	}
 	f.eachReached(func(n *node) {
-		n.potential += n.distance - farthest
+		n.potential += farthest - n.distance
 		n.cursor = n.firstLink
 	})
 	return found
@@ -247,11 +253,8 @@ func (f *circulation) openBucket(d, level int32) (last int32, found bool) {
 		if n.level == pending {
 			n.level = first
 		}
-		if f.frozen && found && n.level > level {
-			break
-		}
 		level = n.level
-		found = found || f.excess[v] < 0
+		found = found || f.excess[v] > 0
 		f.scan(v)
 	}
 	return level, found
@@ -260,9 +263,9 @@ func (f *circulation) openBucket(d, level int32) (last int32, found bool) {
 // scan reaches out to the neighbours of a node.
 func (f *circulation) scan(v int32) {
 	n := f.nodes[v]
-	base := n.distance + n.potential
+	base := n.distance - n.potential
 	for _, l := range f.links[n.firstLink:f.nodes[v+1].firstLink] {
-		if l&open == 0 {
+		if l&backOpen == 0 {
 			continue
 		}
 		neighbour := &f.nodes[l>>flagBits]
@@ -272,7 +275,7 @@ func (f *circulation) scan(v int32) {
 		w := int32(l >> flagBits)
 		d := n.distance
 		if !f.frozen {
-			d = base + cost(l) - neighbour.potential
+			d = base - cost(l) + neighbour.potential
 		}
 		if neighbour.level == unreached {
 			f.reached = append(f.reached, w)
@@ -297,6 +300,9 @@ func cost(l uint32) int32 { return 1 - int32(l&growing) }
 // discharge sends the surplus of a node to deficits, along arcs of reduced cost 0 and ever higher levels.
 func (f *circulation) discharge(source int32) {
 	f.path = f.path[:0]
+	if f.nodes[source].level <= 0 {
+		return
+	}
 	for v := source; f.excess[source] > 0; {
 		if f.excess[v] < 0 {
 			v = f.augment(source, v)
@@ -327,7 +333,7 @@ func (f *circulation) advance(v int32) bool {
 			continue
 		}
 		next := &f.nodes[l>>flagBits]
-		if next.level > n.level && (f.frozen || next.potential == n.potential+cost(l)) {
+		if next.level > 0 && next.level < n.level && (f.frozen || next.potential == n.potential+cost(l)) {
 			n.cursor += int32(i)
 			return true
 		}

