@@ -30,9 +30,8 @@ type cycleSearch struct {
 	fresh   bitmap  // arcs without flow
 	usable  bitmap  // arcs that can be part of a cycle of the current class
 	dead    bitmap  // nodes from which no usable arcs lead
-	cursor  []int32 // of each node: the next arc to try, an index into ends for currencies
-	place   []int32 // of each node: its place on the path, or -1
-	path    []step  // from a root on
+	nodes   []stop
+	path    []step // from a root on
 
 	// found, if not nil, is told of each cycle that has been cleared. The search ends when it returns false.
 	found func(cycle []step, value int64) bool
@@ -45,6 +44,12 @@ func newBitmap(n int) bitmap           { return make(bitmap, (n+63)/64) }
 func (b bitmap) set(i int32)           { b[i>>6] |= 1 << (i & 63) }
 func (b bitmap) clear(i int32)         { b[i>>6] &^= 1 << (i & 63) }
 func (b bitmap) contains(i int32) bool { return b[i>>6]>>(i&63)&1 != 0 }
+
+// A stop is what the search knows of a node.
+type stop struct {
+	next, last int32 // the arcs not yet tried are next to last-1; for a currency, these are indices into graph.ends
+	place      int32 // on the path, or -1
+}
 
 // A step of a path leaves a node through an arc.
 type step struct{ node, arc int32 }
@@ -68,8 +73,7 @@ func newCycleSearch(g *graph) *cycleSearch {
 		fresh:   newBitmap(g.arcs()),
 		usable:  newBitmap(g.arcs()),
 		dead:    newBitmap(nodes),
-		cursor:  make([]int32, nodes),
-		place:   slices.Repeat([]int32{-1}, nodes),
+		nodes:   slices.Repeat([]stop{{place: -1}}, nodes),
 	}
 }
 
@@ -138,8 +142,13 @@ func (s *cycleSearch) searchClass(class int64) {
 			s.usable.set(arc)
 		}
 	}
-	copy(s.cursor, g.firstBuy[:s.traders])
-	copy(s.cursor[s.traders:], g.firstEnd[:g.currencies()])
+	for t := range s.traders {
+		s.nodes[t].next, s.nodes[t].last = g.firstBuy[t], g.firstArc[t+1]
+	}
+	for c := range g.currencies() {
+		n := &s.nodes[int(s.traders)+c]
+		n.next, n.last = g.firstEnd[c], g.firstBuyEnd[c]
+	}
 	for c := range g.currencies() {
 		if !s.searchFrom(s.traders + int32(c)) {
 			return
@@ -149,53 +158,47 @@ func (s *cycleSearch) searchClass(class int64) {
 
 // searchFrom clears all cycles that can be reached from a node. It returns false when the search shall end.
 func (s *cycleSearch) searchFrom(root int32) bool {
-	s.place[root] = 0
+	s.nodes[root].place = 0
 	for v := root; ; {
 		next, arc, found := s.advance(v)
 		if !found {
-			s.place[v] = -1
+			s.nodes[v].place = -1
 			if len(s.path) == 0 {
 				return true
 			}
 			v = s.path[len(s.path)-1].node
 			s.path = s.path[:len(s.path)-1]
-			s.cursor[v]++
+			s.nodes[v].next++
 			continue
 		}
 		s.path = append(s.path, step{v, arc})
-		if s.place[next] < 0 {
-			s.place[next] = int32(len(s.path))
-		} else if !s.clearCycle(int(s.place[next])) {
+		if n := &s.nodes[next]; n.place < 0 {
+			n.place = int32(len(s.path))
+		} else if !s.clearCycle(int(n.place)) {
 			return false
 		}
 		v = next
 	}
 }
 
-// advance moves a node's cursor to the next usable arc that leads from it to a node that may have usable arcs itself.
+// advance moves on to the next usable arc that leads from a node to one that may have usable arcs itself.
 func (s *cycleSearch) advance(v int32) (next, arc int32, found bool) {
-	g := s.g
+	g, n := s.g, &s.nodes[v]
 	if v < s.traders {
-		last := g.firstArc[v+1]
-		for arc := s.cursor[v]; arc < last; arc++ {
+		for ; n.next < n.last; n.next++ {
+			arc := n.next
 			if next := s.traders + g.currency[arc]; s.usable.contains(arc) && !s.dead.contains(next) {
-				s.cursor[v] = arc
 				return next, arc, true
 			}
 		}
-		s.cursor[v] = last
-		s.dead.set(v)
-		return 0, 0, false
-	}
-	last := g.firstBuyEnd[v-s.traders]
-	for i := s.cursor[v]; i < last; i++ {
-		end := g.ends[i]
-		if s.usable.contains(end.arc) && !s.dead.contains(end.trader) {
-			s.cursor[v] = i
-			return end.trader, end.arc, true
+	} else {
+		for ; n.next < n.last; n.next++ {
+			end := g.ends[n.next]
+			if s.usable.contains(end.arc) && !s.dead.contains(end.trader) {
+				return end.trader, end.arc, true
+			}
 		}
 	}
-	s.cursor[v] = last
 	s.dead.set(v)
 	return 0, 0, false
 }
@@ -206,7 +209,7 @@ func (s *cycleSearch) clearCycle(start int) bool {
 	cycle := s.path[start:]
 	s.path = s.path[:start]
 	for _, step := range cycle[1:] {
-		s.place[step.node] = -1
+		s.nodes[step.node].place = -1
 	}
 	value, narrowest, least := s.room[cycle[0].arc], cycle[0].arc, int64(0)
 	for _, step := range cycle {

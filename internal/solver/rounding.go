@@ -56,7 +56,14 @@ type rounder struct {
 // A roundedSide is the sell or the buy side of a currency.
 type roundedSide struct {
 	changes []change
-	sum     uint64 // of all amounts; below 2^64, see graph.limitSupply
+	sum     uint64      // of all amounts; below 2^64, see graph.limitSupply
+	order   []candidate // of settle
+}
+
+// A candidate is a change that may go to the other integer.
+type candidate struct {
+	fraction float64
+	change   int32
 }
 
 // A change is the amount of an account on its way from a real number of tokens to an integer one.
@@ -219,16 +226,29 @@ func (s *roundedSide) settle(target uint64) {
 	if s.sum == target {
 		return
 	}
-	slices.SortFunc(s.changes, func(a, b change) int {
-		return cmp.Or(cmp.Compare(b.fraction, a.fraction), cmp.Compare(a.arc, b.arc))
-	})
+	s.order = s.order[:0]
 	for i := range s.changes {
-		ch := &s.changes[i]
-		s.add(ch, int64(min(target-min(s.sum, target), uint64(ch.high-ch.amount))))
+		s.order = append(s.order, candidate{s.changes[i].fraction, int32(i)})
 	}
-	for i := range s.changes {
-		ch := &s.changes[len(s.changes)-1-i]
-		s.add(ch, -int64(min(s.sum-min(s.sum, target), uint64(ch.amount-ch.low))))
+	slices.SortFunc(s.order, func(a, b candidate) int {
+		if a.fraction != b.fraction {
+			return cmp.Compare(b.fraction, a.fraction)
+		}
+		return cmp.Compare(a.change, b.change)
+	})
+	for _, next := range s.order {
+		if s.sum >= target {
+			break
+		}
+		ch := &s.changes[next.change]
+		s.add(ch, int64(min(target-s.sum, uint64(ch.high-ch.amount))))
+	}
+	for _, next := range slices.Backward(s.order) {
+		if s.sum <= target {
+			break
+		}
+		ch := &s.changes[next.change]
+		s.add(ch, -int64(min(s.sum-target, uint64(ch.amount-ch.low))))
 	}
 }
 
