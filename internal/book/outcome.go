@@ -119,11 +119,9 @@ func appendRow(row []byte, cells ...int64) []byte {
 	return append(row, '\n')
 }
 
-// appendValue writes a number as people do, unless it is very large or very small.
+// appendValue writes a value with as many digits as mean something: it comes from a flow that has been computed in units
+// of a binary fraction.
 func appendValue(row []byte, value float64) []byte {
-	format := byte('f')
-	if value < 1e-6 || value >= 1e21 {
-		format = 'e'
-	}
-	return strconv.AppendFloat(row, value, format, -1, 64)
+	const digits = 12
+	return strconv.AppendFloat(row, value, 'g', digits, 64)
 }

@@ -291,6 +291,17 @@ func workedCases() map[string]workedCase {
 				take 1/60 5000 @801, 2/61 5000 @802
 				give 1/61 5000 @802, 2/60 5000 @801`},
 		},
+		"whoever lacks most of a token gets it": {
+			notation: notation{
+				currencies: "61 × 10",
+				offers: `1: sell 61 5000 @801, buy 60 99999
+					2: sell 60 10009 @802, buy 61 5000
+					3: sell 60 10001 @802, buy 61 5000`,
+			},
+			outcomes: []string{`
+				take 1/61 2001 @801, 2/60 10009 @802, 3/60 10001 @802
+				give 1/60 20010 @802, 2/61 1001 @801, 3/61 1000 @801`},
+		},
 		"a collector trades": {
 			notation: notation{
 				currencies: "61 × 1",

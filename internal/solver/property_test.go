@@ -278,19 +278,45 @@ func shapes() map[string]func(*rand.Rand) *book {
 			m.tree(3, 0.2)
 			return m.trade(traders(r), popular(m), func() int64 { return 1<<62 + r.Int64N(1<<62) })
 		},
-		// One sells to many, who sell to one.
+		// One sells to many, who sell to one, up to amounts where floats do not tell single tokens.
 		"crowd": func(r *rand.Rand) *book {
-			m := newMaker(r, 1)
-			a, b := m.peg(base, math.Exp(r.NormFloat64())), m.peg(base, math.Exp(r.NormFloat64()))
-			shift := r.IntN(60)
-			m.sell(1, a, math.MaxInt64>>shift)
-			m.buy(1, b, math.MaxInt64>>shift)
-			crowd := 1 + r.IntN(200)
+			whole, crowd := int64(math.MaxInt64)>>r.IntN(60), 1+r.Int64N(200)
+			share := max(1, whole/crowd)
+			m := newMaker(r, max(1, []int64{1, share / 8, share / 2, share - 3}[r.IntN(4)]))
+			spread := []float64{0, 1e-9, 0.3, 1}[r.IntN(4)]
+			a, b := m.peg(base, math.Exp(spread*r.NormFloat64())), m.peg(base, math.Exp(spread*r.NormFloat64()))
+			m.sell(1, a, whole)
+			m.buy(1, b, whole)
 			for i := range swpt.CreditorID(crowd) {
-				m.buy(10+i, a, max(1, math.MaxInt64>>shift/int64(crowd)))
-				m.sell(10+i, b, max(1, math.MaxInt64>>shift/int64(crowd)-r.Int64N(3)))
+				m.buy(10+i, a, share+r.Int64N(3))
+				m.sell(10+i, b, max(1, share-r.Int64N(3)))
 			}
 			return m.book
+		},
+		"crowd with giants": func(r *rand.Rand) *book {
+			m := newMaker(r, 1)
+			m.tree(4, 1)
+			for i := range swpt.CreditorID(1 + r.IntN(4)) {
+				m.sell(1+i, m.any(), math.MaxInt64-r.Int64N(1000))
+				m.buy(1+i, m.any(), math.MaxInt64-r.Int64N(1000))
+			}
+			for i := range swpt.CreditorID(200) {
+				m.sell(10+i, m.any(), 1+r.Int64N(1<<53))
+				m.buy(10+i, m.any(), 1+r.Int64N(1<<53))
+			}
+			return m.book
+		},
+		// Floats just tell single tokens.
+		"fine amounts": func(r *rand.Rand) *book {
+			m := newMaker(r, 1+r.Int64N(1000))
+			m.tree(1+r.IntN(8), 1)
+			least := int64(1) << (46 + r.IntN(5))
+			return m.trade(traders(r), popular(m), func() int64 { return least + r.Int64N(1<<53-least) })
+		},
+		"exact minimum": func(r *rand.Rand) *book {
+			m := newMaker(r, 1<<r.IntN(60))
+			m.tree(1+r.IntN(8), 0.01*float64(r.IntN(3)))
+			return m.trade(traders(r), popular(m), func() int64 { return m.params.MinTradeAmount + r.Int64N(3) })
 		},
 		"odd offers": func(r *rand.Rand) *book {
 			m := newMaker(r, 1000)
