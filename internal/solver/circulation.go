@@ -2,6 +2,7 @@ package solver
 
 import (
 	"context"
+	"fmt"
 	"slices"
 )
 
@@ -29,8 +30,6 @@ type circulation struct {
 	// frozen is set by finish.
 	frozen bool
 
-	searches int
-
 	// What the latest search has reached: the nodes, and the same by distance.
 	reached []int32
 	buckets [][]int32
@@ -41,8 +40,8 @@ type circulation struct {
 type node struct {
 	potential int32
 
-	// Of the latest search: the level grows along each path that it followed; the distance is the reduced cost of the
-	// cheapest path from a surplus node.
+	// Of the latest search: the level falls along each path that it found; the distance is the reduced cost of the
+	// cheapest path to a deficit.
 	level, distance int32
 
 	firstLink int32
@@ -156,7 +155,7 @@ func (f *circulation) balance(ctx context.Context, rest int64, report func(surpl
 			return err
 		}
 		if !f.search() {
-			panic("solver: a flow cannot be undone")
+			return fmt.Errorf("%w: a flow cannot be undone", ErrInternal)
 		}
 		for _, v := range f.surplus {
 			f.discharge(v)
@@ -209,10 +208,9 @@ func (f *circulation) findSurplus() int64 {
 	return total
 }
 
-// search finds the cheapest residual paths from the surplus nodes to all other nodes, and changes the potentials so that
-// all arcs of these paths have a reduced cost of 0. It tells whether any deficit was reached.
+// search goes backwards from all deficits and finds the cheapest residual path from each surplus node to a deficit. It
+// changes the potentials so that all arcs of these paths have a reduced cost of 0. It tells whether there is any path.
 func (f *circulation) search() (found bool) {
-	f.searches++
 	for d := range f.buckets {
 		f.buckets[d] = f.buckets[d][:0]
 	}
@@ -221,30 +219,27 @@ func (f *circulation) search() (found bool) {
 		f.nodes[v].level, f.nodes[v].distance = pending, 0
 	}
 	f.reached = append(f.reached, f.deficit...)
+	awaited := len(f.surplus)
 	level, farthest := int32(0), int32(0)
-	for d := int32(0); ; d++ {
-		if int(d) == len(f.buckets) { // buckets are added meanwhile
-			break
-		}
+	for d := int32(0); awaited > 0 && int(d) < len(f.buckets); d++ { // buckets are added meanwhile
 		if len(f.buckets[d]) > 0 {
-			var foundHere bool
-			level, foundHere = f.openBucket(d, level)
-			found = found || foundHere
+			level, awaited = f.openBucket(d, level, awaited)
 			farthest = d
 		}
 	}
 	f.eachReached(func(n *node) {
-		n.potential += farthest - n.distance
+		n.potential += max(0, farthest-n.distance)
 		n.cursor = n.firstLink
 	})
-	return found
+	return awaited < len(f.surplus)
 }
 
-// openBucket scans the nodes at distance d, breadth first. The nodes that were reached from nearer ones are on the level
-// behind the given one. It returns the last level.
-func (f *circulation) openBucket(d, level int32) (last int32, found bool) {
+// openBucket scans the nodes at distance d, breadth first, until no surplus nodes are awaited any more. The nodes that
+// were reached from nearer ones are on the level behind the given one. It returns the last level, and how many surplus
+// nodes are still awaited.
+func (f *circulation) openBucket(d, level int32, awaited int) (last int32, stillAwaited int) {
 	first := level + 1
-	for i := 0; i < len(f.buckets[d]); i++ {
+	for i := 0; awaited > 0 && i < len(f.buckets[d]); i++ {
 		v := f.buckets[d][i]
 		n := &f.nodes[v]
 		if n.distance != d {
@@ -254,13 +249,15 @@ func (f *circulation) openBucket(d, level int32) (last int32, found bool) {
 			n.level = first
 		}
 		level = n.level
-		found = found || f.excess[v] > 0
+		if f.excess[v] > 0 {
+			awaited--
+		}
 		f.scan(v)
 	}
-	return level, found
+	return level, awaited
 }
 
-// scan reaches out to the neighbours of a node.
+// scan reaches out to those neighbours of a node from which a residual arc leads to it.
 func (f *circulation) scan(v int32) {
 	n := f.nodes[v]
 	base := n.distance - n.potential
@@ -297,7 +294,7 @@ func (f *circulation) scan(v int32) {
 // cost of a link: growing flow is a gain.
 func cost(l uint32) int32 { return 1 - int32(l&growing) }
 
-// discharge sends the surplus of a node to deficits, along arcs of reduced cost 0 and ever higher levels.
+// discharge sends the surplus of a node to deficits, along arcs of reduced cost 0 and ever lower levels.
 func (f *circulation) discharge(source int32) {
 	f.path = f.path[:0]
 	if f.nodes[source].level <= 0 {

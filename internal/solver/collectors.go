@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 
@@ -42,8 +43,7 @@ func (a *aggregation) chooseCollectors(c int) {
 			a.collector[arc] = a.draw(registered, arc)
 			continue
 		}
-		a.collector[arc] = takers[0].collector
-		for amount > 0 {
+		for a.collector[arc] = takers[0].collector; amount > 0 && len(takers) > 0; {
 			part := min(amount, takers[0].amount)
 			takers[0].amount -= part
 			amount -= part
@@ -80,7 +80,7 @@ func (a *aggregation) draw(registered []swpt.CreditorID, arc int32) swpt.Credito
 }
 
 // equalise makes the transfers that bring the positions of a currency's collectors to zero.
-func (a *aggregation) equalise(c int) []Transfer {
+func (a *aggregation) equalise(c int) ([]Transfer, error) {
 	positions := make(map[swpt.CreditorID]int64)
 	for _, end := range a.g.sellEnds(c) {
 		positions[a.collector[end.arc]] += a.amounts[end.arc]
@@ -100,7 +100,7 @@ func (a *aggregation) equalise(c int) []Transfer {
 	slices.SortStableFunc(surplus, largestFirst)
 	slices.SortStableFunc(deficit, largestFirst)
 	var transfers []Transfer
-	for len(surplus) > 0 {
+	for len(surplus) > 0 && len(deficit) > 0 {
 		from, to := &surplus[0], &deficit[0]
 		amount := min(from.amount, to.amount)
 		transfers = append(transfers, Transfer{a.g.debtor[c], from.collector, to.collector, amount})
@@ -113,7 +113,10 @@ func (a *aggregation) equalise(c int) []Transfer {
 			deficit = deficit[1:]
 		}
 	}
-	return transfers
+	if len(surplus)+len(deficit) > 0 {
+		return nil, fmt.Errorf("%w: takings and givings of debtor %d differ", ErrInternal, a.g.debtor[c])
+	}
+	return transfers, nil
 }
 
 // fill completes the outcome.
@@ -125,11 +128,12 @@ func (a *aggregation) fill(ctx context.Context, out *Outcome) error {
 		return nil
 	})
 	transfers := make([][]Transfer, a.g.currencies())
-	err := a.g.eachCurrency(ctx, func() func(c int) {
-		return func(c int) {
+	err := a.g.eachCurrency(ctx, func() func(c int) error {
+		return func(c int) (err error) {
 			a.chooseCollectors(c)
-			transfers[c] = a.equalise(c)
 			a.sumUp(c, &out.Currencies[c])
+			transfers[c], err = a.equalise(c)
+			return err
 		}
 	})
 	if err := errors.Join(err, workers.Wait()); err != nil {

@@ -13,8 +13,9 @@ import (
 // Errors of a market.
 var (
 	ErrCleared        = errors.New("the market has been cleared already")
-	ErrTooLarge       = errors.New("the market is too large: more than 2^30 offers")
+	ErrTooLarge       = errors.New("the market is too large: more than 2^29 offers")
 	ErrDuplicateOffer = errors.New("duplicate offer")
+	ErrInternal       = errors.New("internal error of the solver")
 )
 
 // A DuplicateOfferError tells which account has two offers of one kind. It matches ErrDuplicateOffer.
@@ -148,12 +149,12 @@ func NewMarket(prices *Prices) *Market {
 }
 
 // AddCollector registers an active collector account of a currency. Currencies that are not clearable are ignored, and
-// so is a second registration of the same account. It returns ErrCleared after Clear.
+// so are a collector ID of 0 and a second registration of the same account. It returns ErrCleared after Clear.
 func (m *Market) AddCollector(debtor swpt.DebtorID, collector swpt.CreditorID) error {
 	if m.cleared {
 		return ErrCleared
 	}
-	if m.prices.Clearable(debtor) && !slices.Contains(m.collectors[debtor], collector) {
+	if m.prices.Clearable(debtor) && collector != 0 {
 		m.collectors[debtor] = append(m.collectors[debtor], collector)
 	}
 	return nil
@@ -162,10 +163,7 @@ func (m *Market) AddCollector(debtor swpt.DebtorID, collector swpt.CreditorID) e
 // AddSell adds a sell offer. There may be one for each pair of creditor and debtor; Clear finds duplicates. It returns
 // ErrCleared after Clear.
 func (m *Market) AddSell(o SellOffer) (Verdict, error) {
-	verdict, currency, err := m.examine(o.Creditor, o.Debtor, o.Amount)
-	if verdict == Admitted && o.Collector == 0 {
-		verdict = NoCollector
-	}
+	verdict, currency, err := m.examine(o.Creditor, o.Debtor, o.Collector, o.Amount)
 	if err == nil && verdict == Admitted {
 		m.sells.add(o.Creditor, currency, o.Amount)
 		m.sells.collector = append(m.sells.collector, o.Collector)
@@ -176,37 +174,43 @@ func (m *Market) AddSell(o SellOffer) (Verdict, error) {
 // AddBuy adds a buy offer. There may be one for each pair of creditor and debtor; Clear finds duplicates. It returns
 // ErrCleared after Clear.
 func (m *Market) AddBuy(o BuyOffer) (Verdict, error) {
-	verdict, currency, err := m.examine(o.Creditor, o.Debtor, o.Amount)
+	const whichever = -1 // buy offers need no collector
+	verdict, currency, err := m.examine(o.Creditor, o.Debtor, whichever, o.Amount)
 	if err == nil && verdict == Admitted {
 		m.buys.add(o.Creditor, currency, o.Amount)
 	}
 	return verdict, err
 }
 
-func (m *Market) examine(creditor swpt.CreditorID, debtor swpt.DebtorID, amount int64) (Verdict, int32, error) {
+func (m *Market) examine(
+	creditor swpt.CreditorID, debtor swpt.DebtorID, collector swpt.CreditorID, amount int64,
+) (verdict Verdict, currency int32, err error) {
+	const maxOffers = 1 << 29
 	if m.cleared {
 		return Admitted, 0, ErrCleared
 	}
-	const maxOffers = 1 << 30
 	if m.sells.len()+m.buys.len() == maxOffers {
 		return Admitted, 0, ErrTooLarge
 	}
-	i, found := m.prices.tradable[debtor]
+	currency, found := m.prices.tradable[debtor]
 	switch {
-	case !found || !m.prices.currencies[i].Clearable:
+	case !found || !m.prices.currencies[currency].Clearable:
 		return NotClearable, 0, nil
 	case amount <= 0:
 		return InvalidAmount, 0, nil
 	case creditor == 0:
 		return NoCreditor, 0, nil
+	case collector == 0:
+		return NoCollector, 0, nil
 	case amount < m.prices.params.MinTradeAmount:
 		return BelowMinimum, 0, nil
 	}
-	return Admitted, i, nil
+	return Admitted, currency, nil
 }
 
-// Clear computes the outcome. It fails if the market has been cleared before, if there are two offers of one kind in one
-// account, or if the context ends.
+// Clear computes the outcome. It returns ErrCleared if the market has been cleared before, a *DuplicateOfferError if
+// there are two offers of one kind in one account, and the context's error if that ends. ErrInternal means a mistake in
+// this package; there is no outcome then.
 func (m *Market) Clear(ctx context.Context, opts Options) (*Outcome, error) {
 	if m.cleared {
 		return nil, ErrCleared
@@ -240,8 +244,9 @@ func (m *Market) Clear(ctx context.Context, opts Options) (*Outcome, error) {
 	}
 	out.graph, out.results, out.amounts = g, results, amounts
 	p.report("aggregating", 0)
-	for _, registered := range m.collectors {
+	for debtor, registered := range m.collectors {
 		slices.Sort(registered)
+		m.collectors[debtor] = slices.Compact(registered)
 	}
 	a := aggregation{m: m, g: g, amounts: amounts, seed: seed, collector: make([]swpt.CreditorID, g.arcs())}
 	if err := a.fill(ctx, out); err != nil {

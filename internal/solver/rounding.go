@@ -17,7 +17,7 @@ import (
 // or loses more than that. See solver.md section 4.5.
 func (g *graph) round(ctx context.Context, results []cleared) ([]int64, error) {
 	amounts := make([]int64, g.arcs())
-	return amounts, g.eachCurrency(ctx, func() func(c int) {
+	return amounts, g.eachCurrency(ctx, func() func(c int) error {
 		r := rounder{g: g, results: results, amounts: amounts}
 		if len(results) > 0 {
 			r.unit = results[len(results)-1].unit
@@ -27,7 +27,7 @@ func (g *graph) round(ctx context.Context, results []cleared) ([]int64, error) {
 }
 
 // eachCurrency does some work for each currency, on all processors. Each worker uses a function of its own.
-func (g *graph) eachCurrency(ctx context.Context, newWorker func() func(c int)) error {
+func (g *graph) eachCurrency(ctx context.Context, newWorker func() func(c int) error) error {
 	workers, ctx := errgroup.WithContext(ctx)
 	var next atomic.Int64
 	for range runtime.GOMAXPROCS(0) {
@@ -38,7 +38,9 @@ func (g *graph) eachCurrency(ctx context.Context, newWorker func() func(c int)) 
 				if c >= g.currencies() || ctx.Err() != nil {
 					return ctx.Err()
 				}
-				work(c)
+				if err := work(c); err != nil {
+					return err
+				}
 			}
 		})
 	}
@@ -76,7 +78,7 @@ type change struct {
 	settled   bool    // the difference is nothing but numerical noise
 }
 
-func (r *rounder) roundCurrency(c int) {
+func (r *rounder) roundCurrency(c int) error {
 	r.load(&r.sells, r.g.sellEnds(c))
 	r.load(&r.buys, r.g.buyEnds(c))
 	target := r.target()
@@ -95,6 +97,7 @@ func (r *rounder) roundCurrency(c int) {
 			r.amounts[ch.arc] = ch.amount
 		}
 	}
+	return nil
 }
 
 // load computes the exact changes of one side, and rounds them down.
