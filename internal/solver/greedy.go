@@ -174,11 +174,27 @@ func (s *cycleSearch) searchFrom(root int32) bool {
 		s.path = append(s.path, step{v, arc})
 		if n := &s.nodes[next]; n.place < 0 {
 			n.place = int32(len(s.path))
+			v = next
+			continue
 		} else if !s.clearCycle(int(n.place)) {
 			return false
 		}
-		v = next
+		v = s.shorten(int(s.nodes[next].place))
 	}
+}
+
+// shorten takes a cycle off the path, which starts at the given place, from its first unusable arc on. It returns the
+// node where the path ends then.
+func (s *cycleSearch) shorten(start int) int32 {
+	for s.usable.contains(s.path[start].arc) {
+		start++
+	}
+	for _, step := range s.path[start+1:] {
+		s.nodes[step.node].place = -1
+	}
+	end := s.path[start].node
+	s.path = s.path[:start]
+	return end
 }
 
 // advance moves on to the next usable arc that leads from a node to one that may have usable arcs itself.
@@ -203,14 +219,11 @@ func (s *cycleSearch) advance(v int32) (next, arc int32, found bool) {
 	return 0, 0, false
 }
 
-// clearCycle clears the cycle that starts at the given place of the path with the largest possible value, if that is
-// enough, and takes it off the path. It returns false when the search shall end.
+// clearCycle clears the cycle that starts at the given place of the path, and ends where the path ends, with the largest
+// possible value, if that is enough. One of its arcs at least is not usable any more then. It returns false when the
+// search shall end.
 func (s *cycleSearch) clearCycle(start int) bool {
 	cycle := s.path[start:]
-	s.path = s.path[:start]
-	for _, step := range cycle[1:] {
-		s.nodes[step.node].place = -1
-	}
 	value, narrowest, least := s.room[cycle[0].arc], cycle[0].arc, int64(0)
 	for _, step := range cycle {
 		if room := s.room[step.arc]; room < value {
