@@ -43,6 +43,9 @@ func newCommand() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: false,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if b.runs < 1 {
+				return fmt.Errorf("--runs: %d must be at least 1", b.runs)
+			}
 			b.log = cmd.ErrOrStderr()
 			return b.run(cmd.Context(), cmd.OutOrStdout())
 		},

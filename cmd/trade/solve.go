@@ -76,7 +76,7 @@ func newSolveCommand() *cobra.Command {
 	flags.Int64Var(&opts.seed, "seed", 1, "seed `S` of the random choices; the same one gives the same outcome")
 	flags.StringVar(&opts.summary, "summary", "", "JSON `FILE` to write a summary to")
 	flags.StringVar(&opts.report, "report", "", "HTML `FILE` to write a report to, for people")
-	flags.BoolVar(&opts.decompose, "decompose", false, "also write who trades with whom: the rings")
+	flags.BoolVar(&opts.decompose, "decompose", false, "also write who trades with whom: the rings,\nwhose steps are rounded to tokens (some to 0)")
 	flags.StringVar(&opts.baseID, "base-debtor-id", "", "`ID` of the base currency's debtor")
 	flags.StringVar(&opts.baseLocator, "base-debtor-info-locator", "", "`LOCATOR` of the base currency's debtor info")
 	cmd.MarkFlagsRequiredTogether("base-debtor-id", "base-debtor-info-locator")
@@ -149,14 +149,11 @@ func (o solveOptions) bookName() string {
 }
 
 func (s *solve) checkUsage() error {
-	switch s.opts.strategy {
-	case "optimal":
-		s.strategy = solver.Optimal()
-	case "greedy":
-		s.strategy = solver.Greedy()
-	default:
-		return usageErrorf("unknown strategy %q: it must be optimal or greedy", s.opts.strategy)
+	strategy, err := solver.StrategyByName(s.opts.strategy)
+	if err != nil {
+		return usageErrorf("--strategy: %v", err)
 	}
+	s.strategy = strategy
 	s.reading = book.LoadOptions{
 		MaxDistanceToBase: s.opts.maxDistance,
 		MinTradeAmount:    s.opts.minTradeAmount,

@@ -108,7 +108,7 @@ func TestUsage(t *testing.T) {
 		{[]string{"--loud"}, "unknown flag: --loud"},
 		{[]string{"solve"}, `required flag(s) "book", "out" not set`},
 		{append(solve, "more"), `unknown command "more" for "trade solve"`},
-		{append(solve, "--strategy", "best"), `unknown strategy "best": it must be optimal or greedy`},
+		{append(solve, "--strategy", "best"), `--strategy: unknown strategy "best": must be "optimal" or "greedy"`},
 		{
 			append(solve, "--seed", "x"),
 			`invalid argument "x" for "--seed" flag: strconv.ParseInt: parsing "x": invalid syntax`,

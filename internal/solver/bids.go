@@ -55,8 +55,9 @@ func NewAnalyzer[A any](prices *Prices) *Analyzer[A] {
 	return &Analyzer[A]{prices: prices, toConfirm: make(map[swpt.DebtorID]struct{})}
 }
 
-// Candidates returns the bids of a batch that become candidate offers. A batch must hold all bids of each of its traders;
-// it is left sorted by creditor and debtor, without bids for debtor 0. If two bids of a creditor are for the same debtor, it returns ErrDuplicateBid.
+// Candidates returns the bids of a batch that become candidate offers. A batch must hold all bids of each of its
+// traders. It is left in another order, and bids for debtor 0 are dropped from it: what was their room at its end is
+// zeroed. If two bids of a creditor are for the same debtor, Candidates returns ErrDuplicateBid.
 func (a *Analyzer[A]) Candidates(batch []Bid[A]) ([]Bid[A], error) {
 	batch = slices.DeleteFunc(batch, func(b Bid[A]) bool { return b.Debtor == 0 })
 	slices.SortFunc(batch, func(x, y Bid[A]) int {

@@ -129,7 +129,7 @@ func (f *circulation) refresh(arc int32) {
 	canGrow := flow < f.g.capacity[arc]
 	if f.frozen {
 		least = f.g.least[arc]
-		canGrow = canGrow && flow >= least
+		canGrow = canGrow && flow >= max(1, least)
 	}
 	*grow &^= open | backOpen
 	*shrink &^= open | backOpen
@@ -383,7 +383,10 @@ func (f *circulation) arc(link int32) int32 {
 // smaller than its least flow, so no new small flows come about; and it takes all of them to be equally cheap, so it
 // gives up on the largest value. Where it does not get on, it undoes the smallest flows that stand in the way.
 func (f *circulation) finish(ctx context.Context) error {
-	const patience = 1 // times that single flows of a trader are undone, before all of them are
+	const (
+		patience = 1       // times that single flows of a trader are undone, before all of them are
+		slow     = 7. / 8. // of the surplus nodes left after a search: such progress is not worth the time
+	)
 	f.frozen = true
 	for arc := range int32(f.g.arcs()) {
 		f.refresh(arc)
@@ -396,7 +399,7 @@ func (f *circulation) finish(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if before > 0 && 8*len(f.surplus) > 7*before {
+		if float64(len(f.surplus)) > slow*float64(before) && before > 0 {
 			f.cutLoose(cuts >= patience)
 			cuts, before = cuts+1, 0
 			continue

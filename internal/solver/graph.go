@@ -22,7 +22,8 @@ type graph struct {
 	offer            []int32 // see ticket
 	offered          []int64 // tokens
 
-	// nettedSell tells, for a buy arc whose trader also sells the currency, which offer that is.
+	// nettedSell tells, for a buy arc whose trader also sells the currency, which offer that is. An offer to sell less
+	// than the minimal amount was not admitted, so it is not there, and its collector does not count.
 	nettedSell map[int32]int32
 
 	// ends lists the arcs by currency: those of currency c start at firstEnd[c], its buy arcs at firstBuyEnd[c]. Both

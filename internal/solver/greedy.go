@@ -54,11 +54,12 @@ type stop struct {
 // A step of a path leaves a node through an arc.
 type step struct{ node, arc int32 }
 
-// The number of classes grows with the time that there is: at least minClasses, and as many as can be had for looking
-// at classWork arcs.
+// The number of classes grows with the time that there is: as many as can be had for looking at classWork arcs, but at
+// least minClasses. Each class means another pass over the graph. On books of 2 million offers, 8 of them clear one
+// percent more value than 6 in a twentieth more time, and further ones gain less and less.
 const (
 	minClasses = 8
-	classWork  = 1 << 23
+	classWork  = 1 << 23 // takes a few seconds
 )
 
 // anyClass is the class of the first pass.

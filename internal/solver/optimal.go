@@ -23,9 +23,12 @@ const (
 	smallShare = 1e-2 // of the value of all trades
 )
 
-// Which trades are given up first can matter much in a book of no more offers than smallBook. There, several ways are
-// tried: to give up all small flows at once, or only a part of them before the others get another chance.
+// Which trades are given up first can matter much in a book of no more offers than smallBook, where there is time to try
+// several ways: to give up all small flows at once, or only a part of them before the others get another chance. No part
+// is best for all books, and many more hardly help.
 const smallBook = 1 << 16
+
+var partsGivenUp = []float64{1, 0.5, 0.1}
 
 func (optimal) clear(ctx context.Context, g *graph, p *progress) error {
 	f := newCirculation(g)
@@ -58,7 +61,7 @@ func completeWell(ctx context.Context, f *circulation, p *progress) error {
 		return err
 	}
 	best, bestValue := slices.Clone(g.flow), g.value()
-	for _, part := range []float64{1, 0.5, 0.1} {
+	for _, part := range partsGivenUp {
 		copy(g.flow, largest)
 		f := newCirculation(g)
 		copy(f.nodes, nodes)

@@ -306,6 +306,28 @@ func shapes() map[string]func(*rand.Rand) *book {
 			}
 			return m.book
 		},
+		// Giants make the unit coarse for a crowd that wants the minimum, for hardly more than that.
+		"minimal crowd with giants": func(r *rand.Rand) *book {
+			m := newMaker(r, 1000)
+			crowd, giant := 1+r.Int64N(3000), int64(3e15)<<r.IntN(3)
+			price := (129 + 1e-4*r.Float64()) / 128 // a unit is the 128th part of a token or larger
+			a, b := m.peg(base, price*(1+1e-5*r.Float64())), m.peg(base, price)
+			c, d, e := m.peg(base, price*(1+0.01*r.Float64())), m.peg(base, 1), m.peg(base, 1)
+			for i := range swpt.CreditorID(crowd) {
+				m.sell(10+i, a, 5000)
+				m.buy(10+i, b, 1000)
+				m.buy(10+i, c, 1000)
+			}
+			m.sell(1, b, crowd*1000)
+			m.buy(1, a, crowd*1000-r.Int64N(2)*1003)
+			m.sell(2, c, 1000)
+			m.buy(2, a, 1003+997*r.Int64N(2))
+			m.sell(3, d, giant)
+			m.buy(3, e, giant)
+			m.sell(4, e, giant)
+			m.buy(4, d, giant)
+			return m.book
+		},
 		// Floats just tell single tokens.
 		"fine amounts": func(r *rand.Rand) *book {
 			m := newMaker(r, 1+r.Int64N(1000))
@@ -596,6 +618,37 @@ func TestMinimumIsClearedOnAllScales(t *testing.T) {
 		t.Run(s.Name(), func(t *testing.T) {
 			t.Parallel()
 			mustClearAllScales(t, s, 1000)
+		})
+	}
+}
+
+// A crowd that offers exactly the minimal amount trades, even where giants make the unit too coarse for that price.
+func TestMinimumIsClearedBesideGiants(t *testing.T) {
+	t.Parallel()
+	const (
+		giant = 3e15
+		crowd = 2000
+	)
+	for _, s := range strategies() {
+		t.Run(s.Name(), func(t *testing.T) {
+			t.Parallel()
+			m := newMaker(dice(1), 1000)
+			a, b, c, d := m.peg(base, 1.1001), m.peg(base, 1.1001), m.peg(base, 1), m.peg(base, 1)
+			swap := func(first, second swpt.CreditorID, a, b swpt.DebtorID, amount int64) {
+				m.sell(first, a, amount)
+				m.buy(first, b, amount)
+				m.sell(second, b, amount)
+				m.buy(second, a, amount)
+			}
+			swap(-1, -2, c, d, giant)
+			for i := range swpt.CreditorID(crowd) {
+				swap(1+i, -10-i, a, b, 1000)
+			}
+			out := m.clear(t, s, 1)
+			checkOutcome(t, m.book, out)
+			if got, want := len(out.Takings), 2+2*crowd; got != want {
+				t.Errorf("%d takings, want %d", got, want)
+			}
 		})
 	}
 }

@@ -3,8 +3,8 @@ package solver
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"math"
-	"math/bits"
 	"runtime"
 	"slices"
 	"sync/atomic"
@@ -13,8 +13,13 @@ import (
 )
 
 // round turns flows of value into whole tokens: for each arc the amount by which its account changes. In each currency
-// exactly as much is taken as is given, and each amount is less than one token away from its flow, so that nobody gains
-// or loses more than that. See solver.md section 4.5.
+// exactly as much is taken as is given, and each amount is no farther away from its flow than one token, or the unit of
+// value should that be worth more, so that nobody gains or loses more than that.
+//
+// This is always possible. Both sides of a currency have the same sum of flows, and each can be rounded to any integer
+// from the sum of the integers below its flows to the sum of those above; of these ranges, both contain one of the two
+// integers next to the sum of flows. Offers that are exceeded by their flow change nothing about it, since that is a
+// small part of a token in all.
 func (g *graph) round(ctx context.Context, results []cleared) ([]int64, error) {
 	amounts := make([]int64, g.arcs())
 	return amounts, g.eachCurrency(ctx, func() func(c int) error {
@@ -72,8 +77,7 @@ type candidate struct {
 type change struct {
 	arc       int32
 	amount    int64
-	low, high int64   // the integers next to the exact number
-	most      int64   // the offer
+	low, high int64   // the least and the largest integer that it may become
 	fraction  float64 // by how much the exact number exceeds the amount; negative if that is the integer above
 	settled   bool    // the difference is nothing but numerical noise
 }
@@ -84,15 +88,9 @@ func (r *rounder) roundCurrency(c int) error {
 	target := r.target()
 	for _, side := range []*roundedSide{&r.sells, &r.buys} {
 		side.settle(target)
-	}
-	if r.sells.sum < r.buys.sum {
-		r.sells.stretch(r.buys.sum)
-		r.buys.cut(r.sells.sum)
-	} else {
-		r.buys.stretch(r.sells.sum)
-		r.sells.cut(r.buys.sum)
-	}
-	for _, side := range []*roundedSide{&r.sells, &r.buys} {
+		if side.sum != target {
+			return fmt.Errorf("%w: the two sides of currency %v cannot be rounded alike", ErrInternal, r.g.debtor[c])
+		}
 		for _, ch := range side.changes {
 			r.amounts[ch.arc] = ch.amount
 		}
@@ -113,93 +111,29 @@ func (r *rounder) load(side *roundedSide, ends []end) {
 	}
 }
 
-// tokens returns what flows through an arc, as an integer and a fraction in [0, 1).
-func (g *graph) tokens(results []cleared, arc int32) (whole uint64, fraction float64) {
-	price := g.price[g.currency[arc]]
-	for _, result := range results {
-		w, f := divide(result.flow[arc], price/result.unit)
-		whole += w
-		fraction += f
-	}
-	carry := math.Floor(fraction)
-	return whole + uint64(carry), fraction - carry
-}
-
-// multiply returns amount*price, rounded down, or math.MaxInt64 if that is out of range. It does not lose digits.
-func multiply(amount int64, price float64) int64 {
-	switch {
-	case amount == 0:
-		return 0
-	case float64(amount)*price >= 1<<62:
-		return math.MaxInt64
-	}
-	mantissa, exponent := split(price)
-	high, low := bits.Mul64(uint64(amount), mantissa)
-	switch {
-	case exponent >= 0:
-		return int64(low << exponent)
-	case exponent > -64:
-		return int64(high<<(64+exponent) | low>>-exponent)
-	default:
-		return int64(high >> (-exponent - 64))
-	}
-}
-
-// divide returns flow/price as an integer, which must be below 2^64, and a fraction in [0, 1). It does not lose digits.
-func divide(flow int64, price float64) (whole uint64, fraction float64) {
-	if flow == 0 || price > math.MaxInt64 {
-		return 0, float64(flow) / price
-	}
-	mantissa, exponent := split(price)
-	high, low := uint64(0), uint64(flow)
-	switch {
-	case exponent > 0:
-		mantissa <<= exponent
-	case exponent > -64:
-		high, low = low>>(64+exponent), low<<-exponent
-	default:
-		high, low = low<<(-exponent-64), 0
-	}
-	whole, rest := bits.Div64(high, low, mantissa)
-	return whole, float64(rest) / float64(mantissa)
-}
-
-// split returns integers such that price = mantissa * 2^exponent.
-func split(price float64) (mantissa uint64, exponent int) {
-	const digits = 53
-	fraction, exponent := math.Frexp(price)
-	return uint64(math.Ldexp(fraction, digits)), exponent - digits
-}
-
-// newChange finds the integers next to a number of tokens. A number that is as good as an integer, as all of the offer,
-// or as the minimal amount, is that.
-func (r *rounder) newChange(arc int32, whole uint64, fraction float64) change {
+// newChange finds the integers next to a number of tokens. A number that is as good as an integer, or as all of the
+// offer, begins as that.
+func (r *rounder) newChange(arc int32, whole, fraction uint64) change {
 	most := r.g.offered[arc]
-	low := most
-	if whole < uint64(most) {
-		low = int64(whole)
+	if whole >= uint64(most) {
+		return change{arc: arc, amount: most, low: most, high: most, settled: true}
 	}
-	high := low
+	low := int64(whole)
+	ch := change{arc: arc, amount: low, low: low, high: low, fraction: math.Ldexp(float64(fraction), -64), settled: true}
 	if fraction > 0 {
-		high = min(low+1, most)
+		ch.high = low + 1
 	}
-	ch := change{arc: arc, low: max(low, r.g.minAmount), high: max(high, r.g.minAmount), most: most}
-	fraction += float64(low - ch.low)
-	noise := min(1e-9*float64(ch.low), 0.01)
-	unsaid := max(noise, min(1, r.unit/r.g.price[r.g.currency[arc]])) // what a unit cannot express
-	if ch.low >= wholeFloats {
-		noise = float64(ch.low) * 0x1p-50
-		unsaid = noise
-	}
+	noise := min(1e-9*float64(low), 0.01)
+	unsaid := min(r.unit/r.g.price[r.g.currency[arc]], max(1, 0x1p-53*float64(low))) // what a unit cannot express
 	switch {
-	case float64(most-ch.low)-fraction <= unsaid:
-		ch.amount, ch.high, ch.settled = most, most, true
-	case float64(ch.high-ch.low)-fraction <= noise:
-		ch.amount, ch.settled = ch.high, true
+	case float64(most-low)-ch.fraction <= max(noise, unsaid):
+		ch.high = most
+		ch.amount, ch.fraction = most, ch.fraction-float64(most-low)
+	case float64(ch.high-low)-ch.fraction <= noise:
+		ch.amount, ch.fraction = ch.high, ch.fraction-float64(ch.high-low)
 	default:
-		ch.amount, ch.settled = ch.low, fraction <= noise
+		ch.settled = ch.fraction <= noise
 	}
-	ch.fraction = fraction - float64(ch.amount-ch.low)
 	return ch
 }
 
@@ -253,41 +187,6 @@ func (s *roundedSide) settle(target uint64) {
 		ch := &s.changes[next.change]
 		s.add(ch, -int64(min(s.sum-target, uint64(ch.amount-ch.low))))
 	}
-}
-
-// stretch makes amounts larger than they should be, by single tokens, the largest ones first, as far as their offers
-// allow. It is needed if noise has led to two sides that cannot quite meet.
-func (s *roundedSide) stretch(target uint64) {
-	if s.sum < target {
-		s.sortByAmount()
-	}
-	for s.sum < target {
-		before := s.sum
-		for i := range s.changes {
-			if ch := &s.changes[i]; s.sum < target && ch.amount < ch.most {
-				s.add(ch, 1)
-			}
-		}
-		if s.sum == before {
-			return
-		}
-	}
-}
-
-// cut makes amounts smaller than they should be, where stretch does not help.
-func (s *roundedSide) cut(target uint64) {
-	if s.sum > target {
-		s.sortByAmount()
-	}
-	for i := 0; s.sum > target; i = (i + 1) % len(s.changes) {
-		s.add(&s.changes[i], -1)
-	}
-}
-
-func (s *roundedSide) sortByAmount() {
-	slices.SortFunc(s.changes, func(a, b change) int {
-		return cmp.Or(cmp.Compare(b.amount, a.amount), cmp.Compare(a.arc, b.arc))
-	})
 }
 
 func (s *roundedSide) add(ch *change, tokens int64) {
