@@ -19,12 +19,16 @@ build: ensure-go ## Build the programs, statically linked, into bin/.
 	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o bin/ ./cmd/...
 
 .PHONY: test
-test: ensure-go ## Run all tests with the race detector; ARGS are passed on to go test.
+test: ensure-go ## Run all tests with the race detector, on servers of their own; ARGS are passed on to go test.
 	@if scripts/ensure race; then \
-		set -x; CGO_ENABLED=1 go test -race $(ARGS) ./...; \
+		set -x; CGO_ENABLED=1 scripts/services go test -race $(ARGS) ./...; \
 	else \
-		set -x; CGO_ENABLED=0 go test $(ARGS) ./...; \
+		set -x; CGO_ENABLED=0 scripts/services go test $(ARGS) ./...; \
 	fi
+
+.PHONY: services
+services: ## Run PostgreSQL and RabbitMQ for tests, and say where they are, until Ctrl-C.
+	@scripts/services
 
 .PHONY: bench
 bench: ensure-go ## Measure clearing on books of growing size; ARGS are passed on to ./bench.

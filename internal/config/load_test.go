@@ -405,6 +405,20 @@ func TestNarrowedGroups(t *testing.T) {
 	}
 }
 
+// A group that has been narrowed leaves the groups beside it alone.
+func TestNarrowedGroupAmongOthers(t *testing.T) {
+	t.Parallel()
+	var settings struct {
+		Flush
+		Bursts
+	}
+	settings.MessageTypes = []string{"StoreDocument"}
+	loaded, errs := load(t, &settings, "FLUSH_PROCESSES=7")
+	if errs != nil || settings.Processes != 7 || len(loaded.Settings) != 3 {
+		t.Errorf("errors %q, settings %v", errs, loaded.Settings)
+	}
+}
+
 // Mistakes in a program are no configuration errors.
 func TestMistakesInPrograms(t *testing.T) {
 	t.Parallel()

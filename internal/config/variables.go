@@ -125,6 +125,18 @@ type partial interface {
 	uses(field reflect.StructField) bool
 }
 
+// asPartial returns the group if it is partial. Structs that only embed such a group, and so have its methods, are not.
+func asPartial(group any) (partial, bool) {
+	switch group := group.(type) {
+	case Bursts:
+		return group, true
+	case Sweeps:
+		return group, true
+	default:
+		return nil, false
+	}
+}
+
 // variablesOf lists the variables of some settings in the order of their fields. The errors are mistakes in the
 // declaration of the settings.
 func variablesOf(settings any) ([]*variable, error) {
@@ -156,7 +168,7 @@ type place struct {
 }
 
 func (p place) collect(structure reflect.Value, found *[]*variable) error {
-	narrowed, isPartial := structure.Interface().(partial)
+	narrowed, isPartial := asPartial(structure.Interface())
 	for field, value := range structure.Fields() {
 		inner := p
 		inner.unused = p.unused || isPartial && !narrowed.uses(field)
