@@ -31,8 +31,8 @@ services: ## Run PostgreSQL and RabbitMQ for tests, and say where they are, unti
 	@scripts/services
 
 .PHONY: bench
-bench: ensure-go ## Measure clearing on books of growing size; ARGS are passed on to ./bench.
-	go run ./bench $(ARGS)
+bench: ensure-go ## Measure, and print tables; ARGS are passed on to ./bench.
+	scripts/services --durable go run ./bench $(ARGS)
 
 .PHONY: lint
 lint: ensure-go .bin/gofumpt .bin/golangci-lint ## Check the format, look for mistakes (gofumpt, go vet, golangci-lint).

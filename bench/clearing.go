@@ -1,22 +1,13 @@
-// Command bench measures how fast, how well and in how much memory offer books are cleared. It makes up books of growing
-// size, clears each with every strategy by running the program trade as people would, several times in turn, and prints
-// a table of medians. Beside them stands the largest value that can be cleared, and how long the cost-scaling solver of
-// the LEMON library takes to find it, if that can be built here.
 package main
 
 import (
-	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
-	"os/signal"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -25,33 +16,22 @@ import (
 	"github.com/spf13/cobra"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	err := newCommand().ExecuteContext(ctx)
-	stop()
-	if err != nil {
-		os.Exit(1)
-	}
-}
-
-func newCommand() *cobra.Command {
+// newClearingCommand measures how fast, how well and in how much memory offer books are cleared. It makes up books of
+// growing size, clears each with every strategy by running the program trade as people would, several times in turn, and
+// prints a table of medians. Beside them stands the largest value that can be cleared, and how long the cost-scaling
+// solver of the LEMON library takes to find it, if that can be built here.
+func newClearingCommand(runs *int) *cobra.Command {
 	var b bench
 	cmd := &cobra.Command{
-		Use:           "bench",
-		Short:         "Measure clearing on books of growing size",
-		Args:          cobra.NoArgs,
-		SilenceUsage:  true,
-		SilenceErrors: false,
+		Use:   "clearing",
+		Short: "Measure clearing on books of growing size",
+		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if b.runs < 1 {
-				return fmt.Errorf("--runs: %d must be at least 1", b.runs)
-			}
-			b.log = cmd.ErrOrStderr()
+			b.runs, b.log = *runs, cmd.ErrOrStderr()
 			return b.run(cmd.Context(), cmd.OutOrStdout())
 		},
 	}
 	cmd.Flags().IntSliceVar(&b.offers, "offers", []int{20_000, 200_000, 2_000_000}, "sizes of the books, in offers")
-	cmd.Flags().IntVar(&b.runs, "runs", 3, "number of runs, of which the medians are shown")
 	return cmd
 }
 
@@ -206,20 +186,4 @@ func (b *bench) findOptimum(ctx context.Context, folder string) (value, seconds 
 		}
 	}
 	return value, seconds, nil
-}
-
-// command runs a program and returns what it prints.
-func command(ctx context.Context, name string, args ...string) (string, error) {
-	var stdout, stderr bytes.Buffer
-	cmd := exec.CommandContext(ctx, name, args...) //nolint:gosec // the names are those of this file
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	if err := cmd.Run(); err != nil {
-		return "", fmt.Errorf("%s %s: %w\n%s", filepath.Base(name), strings.Join(args, " "), err, stderr.String())
-	}
-	return stdout.String(), nil
-}
-
-func median[T cmp.Ordered](values []T) T {
-	sorted := slices.Sorted(slices.Values(values))
-	return sorted[len(sorted)/2]
 }

@@ -15,7 +15,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), heededSignals()...)
 	// The first signal asks for a clean end, the second one gets the system's treatment.
 	context.AfterFunc(ctx, stop)
-	os.Exit(execute(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	os.Exit(execute(ctx, os.Environ(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
 // heededSignals leaves out those that whoever started the program wants to be ignored, as nohup does.

@@ -17,9 +17,18 @@ const (
 	exitUsage   = 2
 )
 
+// Groups of commands in the help text.
+const (
+	groupBooks  = "books"
+	groupSetUp  = "set-up"
+	groupWorker = "worker"
+)
+
 // execute runs the program and returns its exit code. Errors are printed here, once.
-func execute(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	root := newRootCommand()
+func execute(
+	ctx context.Context, environment, args []string, stdin io.Reader, stdout, stderr io.Writer,
+) int {
+	root := newRootCommand(environment)
 	root.SetArgs(args)
 	root.SetIn(stdin)
 	root.SetOut(stdout)
@@ -58,7 +67,7 @@ func usageErrorf(format string, args ...any) error {
 	return &usageError{fmt.Sprintf(format, args...)}
 }
 
-func newRootCommand() *cobra.Command {
+func newRootCommand(environment []string) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "trade",
 		Short: "Circular Trade finds rings of traders who can give each other what they want",
@@ -69,9 +78,26 @@ a currency they have too much of and receives, for the same value, one that they
 		SilenceUsage:  true,
 	}
 	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
-	root.AddCommand(newSolveCommand(), newGenerateCommand())
+	root.AddGroup(
+		&cobra.Group{ID: groupBooks, Title: "Clearing offer books:"},
+		&cobra.Group{ID: groupSetUp, Title: "Setting up:"},
+		&cobra.Group{ID: groupWorker, Title: "Parts of a worker:"},
+	)
+	addTo := func(group string, commands ...*cobra.Command) {
+		for _, cmd := range commands {
+			cmd.GroupID = group
+		}
+		root.AddCommand(commands...)
+	}
+	addTo(groupBooks, newSolveCommand(), newGenerateCommand())
+	addTo(groupSetUp, newConfigureCommand(environment), newAwaitMigrationsCommand(environment),
+		newSubscribeCommand(environment), newUnsubscribeCommand(environment), newDeleteQueueCommand(environment))
+	addTo(groupWorker, newConsumeMessagesCommand(environment), newConsumeInternalMessagesCommand(environment))
+	addTo(groupWorker, newFlushCommands(environment)...)
 	for _, cmd := range root.Commands() {
-		cmd.Args = cobra.NoArgs
+		if cmd.Args == nil {
+			cmd.Args = cobra.NoArgs
+		}
 		run := cmd.RunE
 		cmd.RunE = func(cmd *cobra.Command, args []string) error {
 			err := run(cmd, args)

@@ -21,7 +21,7 @@ type result struct {
 // trade runs the program in-process.
 func trade(ctx context.Context, stdin io.Reader, args ...string) result {
 	var stdout, stderr bytes.Buffer
-	code := execute(ctx, args, stdin, &stdout, &stderr)
+	code := execute(ctx, nil, args, stdin, &stdout, &stderr)
 	return result{code, stdout.String(), stderr.String()}
 }
 

@@ -1,0 +1,72 @@
+// Command bench measures, and prints tables of medians. Each table measures beside it what a program without any purpose
+// of its own reaches on the same machine in the same run: times mean little elsewhere, ratios mean more.
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	err := newCommand().ExecuteContext(ctx)
+	stop()
+	if err != nil {
+		os.Exit(1)
+	}
+}
+
+func newCommand() *cobra.Command {
+	var runs int
+	root := &cobra.Command{
+		Use:          "bench",
+		Short:        "Measure how fast things are",
+		SilenceUsage: true,
+		Args:         cobra.NoArgs,
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			if runs < 1 {
+				return fmt.Errorf("--runs: %d must be at least 1", runs)
+			}
+			return nil
+		},
+	}
+	root.PersistentFlags().IntVar(&runs, "runs", 3, "number of runs, of which the medians are shown")
+	all := []*cobra.Command{newClearingCommand(&runs), newMessagesCommand(&runs)}
+	root.AddCommand(all...)
+	root.RunE = func(cmd *cobra.Command, args []string) error {
+		for _, part := range all {
+			part.SetContext(cmd.Context())
+			if err := part.RunE(part, args); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return root
+}
+
+// command runs a program and returns what it prints.
+func command(ctx context.Context, name string, args ...string) (string, error) {
+	var stdout, stderr bytes.Buffer
+	cmd := exec.CommandContext(ctx, name, args...) //nolint:gosec // the names are those of this file
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		return "", fmt.Errorf("%s %s: %w\n%s", filepath.Base(name), strings.Join(args, " "), err, stderr.String())
+	}
+	return stdout.String(), nil
+}
+
+func median[T cmp.Ordered](values []T) T {
+	sorted := slices.Sorted(slices.Values(values))
+	return sorted[len(sorted)/2]
+}
