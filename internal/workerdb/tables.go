@@ -8,7 +8,122 @@ import (
 	"time"
 
 	"github.com/circular-trade/circular-trade/internal/swpt"
+	"github.com/jackc/pgx/v5/pgtype"
 )
+
+type AccountLock struct {
+	CreditorID                swpt.CreditorID
+	DebtorID                  swpt.DebtorID
+	TurnID                    int32
+	CollectorID               swpt.CreditorID
+	InitiatedAt               time.Time
+	CoordinatorRequestID      int64
+	Amount                    int64
+	TransferID                *int64
+	FinalizedAt               *time.Time
+	ReleasedAt                *time.Time
+	AccountCreationDate       pgtype.Date
+	AccountLastTransferNumber *int64
+	HasBeenRevised            bool
+}
+
+type ActiveCollector struct {
+	DebtorID    swpt.DebtorID
+	CollectorID swpt.CreditorID
+	AccountID   string
+}
+
+type CollectorTask struct {
+	DebtorID      swpt.DebtorID
+	CollectorID   swpt.CreditorID
+	AccountID     string
+	Ts            time.Time
+	NextAttemptAt time.Time
+	Attempts      int32
+}
+
+type CreditorParticipation struct {
+	CreditorID  swpt.CreditorID
+	DebtorID    swpt.DebtorID
+	TurnID      int32
+	Amount      int64
+	CollectorID swpt.CreditorID
+}
+
+type DebtorInfoDocument struct {
+	DebtorInfoLocator    string
+	DebtorID             swpt.DebtorID
+	PegDebtorInfoLocator *string
+	PegDebtorID          *swpt.DebtorID
+	PegExchangeRate      *float64
+	WillNotChangeUntil   *time.Time
+	FetchedAt            time.Time
+}
+
+type DebtorInfoFetch struct {
+	Iri                    string
+	DebtorID               swpt.DebtorID
+	IsLocatorFetch         bool
+	IsDiscoveryFetch       bool
+	ForcedIri              *string
+	RecursionLevel         int16
+	InsertedAt             time.Time
+	AttemptsCount          int16
+	LatestAttemptAt        *time.Time
+	LatestAttemptErrorcode *int16
+	NextAttemptAt          time.Time
+}
+
+type DebtorLocatorClaim struct {
+	DebtorID               swpt.DebtorID
+	DebtorInfoLocator      *string
+	LatestLocatorFetchAt   *time.Time
+	LatestDiscoveryFetchAt time.Time
+	ForcedLocatorRefetchAt *time.Time
+}
+
+type DispatchingStatus struct {
+	CollectorID          swpt.CreditorID
+	TurnID               int32
+	DebtorID             swpt.DebtorID
+	InsertedAt           time.Time
+	AmountToCollect      int64
+	AmountOwnSold        int64
+	AmountToSend         int64
+	AmountToReceive      int64
+	NumberToReceive      int32
+	AmountToDispatch     int64
+	TotalCollectedAmount *int64
+	TotalReceivedAmount  *int64
+	StartedSending       bool
+	AllSent              bool
+	AllReceived          bool
+	StartedDispatching   bool
+	AwaitingSignalFlag   bool
+}
+
+type EarlyReceipt struct {
+	CollectorID swpt.CreditorID
+	TurnID      int32
+	DebtorID    swpt.DebtorID
+	CreditorID  swpt.CreditorID
+	IsSending   bool
+	Amount      int64
+	InsertedAt  time.Time
+}
+
+type InterestRateChange struct {
+	CreditorID   swpt.CreditorID
+	DebtorID     swpt.DebtorID
+	ChangeTs     time.Time
+	InterestRate float64
+}
+
+type NeededWorkerAccount struct {
+	CreditorID   swpt.CreditorID
+	DebtorID     swpt.DebtorID
+	ConfiguredAt time.Time
+}
 
 type Outbox struct {
 	ID              int64
@@ -22,6 +137,11 @@ type Outbox struct {
 	Type            string
 	CoordinatorType string
 	Body            string
+}
+
+type RecentlyNeededCollector struct {
+	DebtorID swpt.DebtorID
+	NeededAt time.Time
 }
 
 type TradingPolicy struct {
@@ -44,4 +164,100 @@ type TradingPolicy struct {
 	LatestFlagsUpdateID  int64
 	LatestFlagsUpdateTs  time.Time
 	ConfigFlags          int32
+}
+
+type TransferAttempt struct {
+	CollectorID          swpt.CreditorID
+	TurnID               int32
+	DebtorID             swpt.DebtorID
+	CreditorID           swpt.CreditorID
+	IsDispatching        bool
+	NominalAmount        float64
+	CollectionStartedAt  time.Time
+	InsertedAt           time.Time
+	Recipient            string
+	RecipientVersion     int64
+	RescheduledFor       *time.Time
+	AttemptedAt          *time.Time
+	CoordinatorRequestID *int64
+	FinalInterestRateTs  *time.Time
+	Amount               *int64
+	TransferID           *int64
+	FinalizedAt          *time.Time
+	FailureCode          *int16
+	BackoffCounter       int16
+	FatalError           *string
+}
+
+type WorkerAccount struct {
+	CreditorID               swpt.CreditorID
+	DebtorID                 swpt.DebtorID
+	CreationDate             time.Time
+	LastChangeTs             time.Time
+	LastChangeSeqnum         int32
+	Principal                int64
+	Interest                 float64
+	InterestRate             float64
+	LastInterestRateChangeTs time.Time
+	ConfigFlags              int32
+	AccountID                string
+	DebtorInfoIri            *string
+	LastTransferNumber       int64
+	LastTransferCommittedAt  time.Time
+	DemurrageRate            float64
+	CommitPeriod             int32
+	TransferNoteMaxBytes     int32
+	LastHeartbeatTs          time.Time
+}
+
+type WorkerCollecting struct {
+	CollectorID swpt.CreditorID
+	TurnID      int32
+	DebtorID    swpt.DebtorID
+	CreditorID  swpt.CreditorID
+	Amount      int64
+	Collected   bool
+	PurgeAfter  time.Time
+}
+
+type WorkerDispatching struct {
+	CollectorID swpt.CreditorID
+	TurnID      int32
+	DebtorID    swpt.DebtorID
+	CreditorID  swpt.CreditorID
+	Amount      int64
+	PurgeAfter  time.Time
+}
+
+type WorkerReceiving struct {
+	ToCollectorID   swpt.CreditorID
+	TurnID          int32
+	DebtorID        swpt.DebtorID
+	FromCollectorID swpt.CreditorID
+	ExpectedAmount  int64
+	ReceivedAmount  int64
+	PurgeAfter      time.Time
+}
+
+type WorkerSending struct {
+	FromCollectorID swpt.CreditorID
+	TurnID          int32
+	DebtorID        swpt.DebtorID
+	ToCollectorID   swpt.CreditorID
+	Amount          int64
+	PurgeAfter      time.Time
+}
+
+type WorkerTurn struct {
+	TurnID                int32
+	StartedAt             time.Time
+	BaseDebtorInfoLocator string
+	BaseDebtorID          swpt.DebtorID
+	MaxDistanceToBase     int16
+	MinTradeAmount        int64
+	Phase                 int16
+	PhaseDeadline         *time.Time
+	CollectionStartedAt   *time.Time
+	CollectionDeadline    *time.Time
+	Subphase              int16
 }

@@ -1,0 +1,3 @@
+DROP TABLE debtor_info_fetch;
+DROP TABLE debtor_locator_claim;
+DROP TABLE debtor_info_document;

@@ -1,0 +1,2 @@
+DROP TABLE active_collector;
+DROP TABLE worker_turn;
