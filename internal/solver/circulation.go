@@ -1,6 +1,7 @@
 package solver
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -413,7 +414,8 @@ func (f *circulation) finish(ctx context.Context) error {
 }
 
 // cutLoose undoes the smallest flow that causes the imbalance of a trader, or of a currency if all traders are balanced;
-// or all flows of the traders and of the less popular currencies. The imbalances move on to the neighbours.
+// or all flows of the traders and of the less popular currencies, and as many of the smallest flows of the popular ones
+// as it takes. The imbalances move on to the neighbours.
 func (f *circulation) cutLoose(all bool) {
 	const few = 64 // links of a less popular currency
 	nodes := slices.Clone(f.unbalanced)
@@ -428,17 +430,36 @@ func (f *circulation) cutLoose(all bool) {
 			}
 			continue
 		}
-		smallest := int32(-1)
-		for l := first; l < last; l++ {
-			arc, leaves := f.arc(l), f.links[l]&growing != 0
-			if f.g.flow[arc] > 0 && leaves == (f.excess[v] < 0) && (smallest < 0 || f.g.flow[arc] < f.g.flow[smallest]) {
-				smallest = arc
-			}
+		enough := int64(1)
+		if all {
+			enough = max(f.excess[v], -f.excess[v])
 		}
-		if smallest >= 0 && f.excess[v] != 0 {
-			f.setFlow(smallest, 0)
+		for _, arc := range f.smallestFlows(v, enough) {
+			f.setFlow(arc, 0)
 		}
 	}
+}
+
+// smallestFlows lists the arcs with the smallest flows that add to the imbalance of a node, and together are enough.
+func (f *circulation) smallestFlows(v int32, enough int64) (arcs []int32) {
+	if f.excess[v] == 0 {
+		return nil
+	}
+	for l := f.nodes[v].firstLink; l < f.nodes[v+1].firstLink; l++ {
+		arc, leaves := f.arc(l), f.links[l]&growing != 0
+		if f.g.flow[arc] > 0 && leaves == (f.excess[v] < 0) {
+			arcs = append(arcs, arc)
+		}
+	}
+	slices.SortFunc(arcs, func(a, b int32) int {
+		return cmp.Or(cmp.Compare(f.g.flow[a], f.g.flow[b]), cmp.Compare(a, b))
+	})
+	for i, arc := range arcs {
+		if enough -= f.g.flow[arc]; enough <= 0 {
+			return arcs[:i+1]
+		}
+	}
+	return arcs
 }
 
 func (f *circulation) isTrader(v int32) bool { return int(v) < f.g.traders() }
