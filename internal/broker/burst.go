@@ -66,6 +66,7 @@ type burst struct {
 
 	pending  []int           // indexes of the messages to publish
 	sentAt   []time.Duration // when they were sent, since the start
+	replies  []*amqp.DeferredConfirmation
 	start    time.Time
 	sent     int // so many of the pending messages have been sent
 	settled  int // so many have been confirmed, which makes their outcome final
@@ -81,6 +82,7 @@ func newBurst(l *line, batch []Publishing, outcomes []Outcome, metrics *Metrics)
 		}
 	}
 	b.sentAt = make([]time.Duration, len(b.pending))
+	b.replies = make([]*amqp.DeferredConfirmation, len(b.pending))
 	return b
 }
 
@@ -127,17 +129,19 @@ func (b *burst) send(ctx context.Context) error {
 		}
 		p := &b.batch[b.pending[b.sent]]
 		b.sentAt[b.sent] = time.Since(b.start)
-		err := b.line.channel.PublishWithContext(ctx, p.Exchange, p.RoutingKey, p.Mandatory, false, amqp.Publishing{
-			DeliveryMode: amqp.Persistent,
-			ContentType:  p.ContentType,
-			Type:         p.Type,
-			AppId:        p.AppID,
-			Headers:      p.Headers,
-			Body:         p.Body,
-		})
+		reply, err := b.line.channel.PublishWithDeferredConfirmWithContext(
+			ctx, p.Exchange, p.RoutingKey, p.Mandatory, false, amqp.Publishing{
+				DeliveryMode: amqp.Persistent,
+				ContentType:  p.ContentType,
+				Type:         p.Type,
+				AppId:        p.AppID,
+				Headers:      p.Headers,
+				Body:         p.Body,
+			})
 		if err != nil {
 			return errInterrupted // the context has ended, or the channel is closed; explain finds out why
 		}
+		b.replies[b.sent] = reply
 		b.sent++
 		b.metrics.published.Inc()
 	}
@@ -165,7 +169,9 @@ func (b *burst) await() error {
 	}
 }
 
-// settle takes in the confirmation of the oldest message without one.
+// settle takes in the confirmation of the oldest message without one. Whether it is a refusal, only the deferred
+// confirmation of the message tells: when the broker has refused a message, and then confirms all messages up to a later
+// one, which means those without a reply so far, the library's other confirmations have it that all are confirmed.
 func (b *burst) settle(c amqp.Confirmation) error {
 	b.line.confirmed++
 	if c.DeliveryTag != b.line.confirmed || b.settled == b.sent {
@@ -177,7 +183,7 @@ func (b *burst) settle(c amqp.Confirmation) error {
 	outcome := &b.outcomes[b.pending[b.settled]]
 	switch {
 	case *outcome == Returned:
-	case c.Ack:
+	case b.replies[b.settled].Acked():
 		*outcome = Confirmed
 		b.metrics.confirmed.Inc()
 	default:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"reflect"
 	"slices"
@@ -173,6 +174,35 @@ func TestNackedMessages(t *testing.T) {
 	}
 	if n := count(t, s.registry, "messages_nacked_total"); n != tally(outcomes)[broker.Nacked] {
 		t.Errorf("%d nacked messages are counted, want %d", n, tally(outcomes)[broker.Nacked])
+	}
+}
+
+// One queue refuses messages at once, while another one takes its time for storing those around them. Then a single
+// confirmation can stand for many messages, of which some have been refused before.
+func TestNackedAmongConfirmedMessages(t *testing.T) {
+	t.Parallel()
+	s := setupPublisher(t, 0)
+	newQueue(t, s.channel, "q", nil)
+	newQueue(t, s.channel, "full", amqp.Table{"x-max-length": 1, "x-overflow": "reject-publish"})
+	bodies := numbered(3000)
+	batch := toQueue("q", bodies)
+	for i := 1; i < len(batch); i += 2 {
+		batch[i].RoutingKey = "full"
+	}
+
+	outcomes, err := s.publisher.PublishAll(withDeadline(t), batch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	arrived := bodiesOf(t, s.channel, "q")
+	maps.Copy(arrived, bodiesOf(t, s.channel, "full"))
+	for i, body := range bodies {
+		if want := map[bool]broker.Outcome{true: broker.Confirmed, false: broker.Nacked}[arrived[body] == 1]; outcomes[i] != want {
+			t.Errorf("%s is %v, want %v", body, outcomes[i], want)
+		}
+	}
+	if n := tally(outcomes); n[broker.Nacked] == 0 {
+		t.Error(n)
 	}
 }
 

@@ -113,9 +113,9 @@ func NewFlusher(config Config) (*Flusher, error) {
 // Run sends messages until the context is done, and then returns nil: within 5 seconds, which burst in progress have to
 // end in. It waits while a broker cannot be reached.
 //
-// It fails when the database fails; when a broker refuses messages, or does not confirm them in time; and with
-// [ErrForeignRecord], after everything else has been sent. What has been confirmed until then is deleted from the outbox.
-// A message that the broker returns does not make it fail, it is sent again after a pause.
+// It fails when the database fails, or when a broker does not confirm messages in time; and after everything else has been
+// sent, with [ErrNacked] when a broker refuses messages, and with [ErrForeignRecord]. What has been confirmed until then is
+// deleted from the outbox. A message that the broker returns does not make it fail, it is sent again after a pause.
 //
 // When it fails, it stops sending messages of all types. To have messages to accounting authorities and those between
 // workers not share a fate, run a flusher for each.

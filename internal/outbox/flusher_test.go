@@ -230,6 +230,34 @@ func TestShardCheck(t *testing.T) {
 	}
 }
 
+// Messages that may not be sent from here, and have been returned before, do not hold up others, or the end of the pass.
+func TestForeignMessagesThatHaveBeenReturned(t *testing.T) {
+	t.Parallel()
+	realm, err := shard.ParseWorkerRealm("1.0.#")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const own, outsider = swpt.CreditorID(5), swpt.CreditorID(3) // see TestShardCheck
+	for _, burst := range []int{1, 2, 3, 4} {
+		t.Run(strconv.Itoa(burst), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.append(t, finalize(connected, own), finalize(connected, outsider), finalize(connected, outsider), finalize(connected, own))
+			w.exec(t, `UPDATE outbox SET returns = 1, retry_at = now() - INTERVAL '1 hour' + id * INTERVAL '1 second'`)
+			w.append(t, prepare(connected, own), finalize(connected, own), numbered(1))
+			config := w.config()
+			config.Realm = realm
+			config.Bursts = map[string]int{smp.TypeFinalizeTransfer: burst}
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			if err := newFlusher(t, config).RunOnce(ctx); !errors.Is(err, outbox.ErrForeignRecord) {
+				t.Errorf("the error is %v", err)
+			}
+			w.mustHold(t, 2)
+		})
+	}
+}
+
 // A fakePublisher has its own ideas.
 type fakePublisher struct {
 	connect func(context.Context) error
@@ -285,6 +313,41 @@ func TestFailuresKeepOnlyWhatFailed(t *testing.T) {
 				t.Errorf("left are the messages %s, %v", left, err)
 			}
 		})
+	}
+}
+
+// A worker's queue may be full. Messages to other workers are sent nevertheless, of the same type and of others.
+func TestRefusedMessagesDoNotHoldUpOthers(t *testing.T) {
+	t.Parallel()
+	w := newDatabase(t)
+	w.append(t,
+		&smp.ActivateCollector{DebtorID: 1, CreditorID: 1, AccountID: "x", TS: sentAt},
+		&smp.ActivateCollector{DebtorID: 1, CreditorID: 2, AccountID: "x", TS: sentAt},
+		numbered(1), &smp.StartSending{CollectorID: 2, DebtorID: 1, TS: sentAt},
+	)
+	full := shard.KeyOf[int64](1).RoutingKey()
+	config := w.config()
+	config.Bursts = map[string]int{smp.TypeActivateCollector: 1}
+	config.NewPublisher = func(smp.Class) outbox.Publisher {
+		return fakePublisher{publish: func(_ context.Context, batch []broker.Publishing) ([]broker.Outcome, error) {
+			outcomes := make([]broker.Outcome, len(batch))
+			for i := range batch {
+				outcomes[i] = broker.Confirmed
+				if batch[i].RoutingKey == full {
+					outcomes[i] = broker.Nacked
+				}
+			}
+			return outcomes, nil
+		}}
+	}
+	if err := newFlusher(t, config).RunOnce(t.Context()); !errors.Is(err, outbox.ErrNacked) {
+		t.Errorf("the error is %v", err)
+	}
+	var left string
+	const list = `SELECT string_agg(type || (body::json ->> 'creditor_id'), ', ' ORDER BY id) FROM outbox`
+	err := w.db.Pool().QueryRow(t.Context(), list).Scan(&left)
+	if err != nil || left != "ActivateCollector1, ReviseAccountLock1" {
+		t.Errorf("left are the messages %s, %v", left, err)
 	}
 }
 

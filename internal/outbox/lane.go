@@ -25,8 +25,12 @@ type lane struct {
 type queue struct {
 	kind     smp.Envelope
 	burst    int
-	returned bool  // messages that have been returned come first; now it is their turn
-	afterID  int64 // the other messages up to here have been looked at
+	returned bool // messages that have been returned come first; now it is their turn
+
+	// Messages up to here have been looked at. Those that have been returned come in the order of their time, and then of
+	// their ID; others in that of their ID.
+	afterRetryAt time.Time
+	afterID      int64
 }
 
 // run makes passes until the context is done.
@@ -59,14 +63,14 @@ func (l *lane) run(ctx context.Context) error {
 // hold up the others.
 func (l *lane) pass(ctx context.Context) error {
 	queues, err := l.due(ctx)
-	var foreign error
+	var kept error // why messages stay that do not keep others from being sent
 	for len(queues) > 0 && err == nil && ctx.Err() == nil {
 		q := queues[0]
 		queues = queues[1:]
 		var more bool
 		more, err = l.send(ctx, q)
-		if errors.Is(err, ErrForeignRecord) {
-			foreign, err = err, nil
+		if errors.Is(err, ErrForeignRecord) || errors.Is(err, ErrNacked) {
+			kept, err = err, nil
 		}
 		if more {
 			queues = append(queues, q)
@@ -74,7 +78,7 @@ func (l *lane) pass(ctx context.Context) error {
 	}
 	if ctx.Err() == nil {
 		l.cleanUp(ctx)
-		return errors.Join(err, foreign)
+		return errors.Join(err, kept)
 	}
 	return nil // whatever has failed, it may have been because of that
 }
@@ -161,7 +165,9 @@ func (l *lane) lock(ctx context.Context, tx *workerdb.Tx, q *queue) (*burst, err
 	}
 	b := &burst{kind: q.kind}
 	if q.returned {
-		rows, err := tx.LockReturned(ctx, workerdb.LockReturnedParams{Type: q.kind.Type, AtMost: int64(q.burst)})
+		rows, err := tx.LockReturned(ctx, workerdb.LockReturnedParams{
+			Type: q.kind.Type, AfterRetryAt: q.afterRetryAt, AfterID: q.afterID, AtMost: int64(q.burst),
+		})
 		for _, row := range rows {
 			l.sort(b, workerdb.LockPendingRow(row))
 		}
@@ -180,7 +186,7 @@ func (l *lane) lock(ctx context.Context, tx *workerdb.Tx, q *queue) (*burst, err
 // halves send those of their parent, and the receivers do not mind. Those to accounting authorities must be sent from one
 // shard only.
 func (l *lane) sort(b *burst, record workerdb.LockPendingRow) {
-	b.lastID = record.ID
+	b.last = record
 	b.locked++
 	key := keyOf(record)
 	switch {
@@ -196,12 +202,17 @@ func (l *lane) sort(b *burst, record workerdb.LockPendingRow) {
 // advance notes what a burst has been, and reports whether there may be more in the queue.
 func (q *queue) advance(b *burst) bool {
 	full := b.locked == q.burst
-	if q.returned {
-		q.returned = full
+	switch {
+	case q.returned && full:
+		q.afterRetryAt, q.afterID = *b.last.RetryAt, b.last.ID
 		return true
+	case q.returned:
+		q.returned, q.afterID = false, 0
+		return true
+	default:
+		q.afterID = b.last.ID
+		return full
 	}
-	q.afterID = b.lastID
-	return full
 }
 
 // report tells of what has become of a burst.
@@ -223,7 +234,7 @@ func (l *lane) report(ctx context.Context, b *burst) {
 type burst struct {
 	kind   smp.Envelope
 	locked int
-	lastID int64
+	last   workerdb.LockPendingRow
 
 	records  []workerdb.LockPendingRow // to be published
 	leftOver []int64                   // to be deleted unsent

@@ -69,7 +69,7 @@ func (q *Queries) DeleteFromOutbox(ctx context.Context, ids []int64) error {
 }
 
 const lockPending = `-- name: LockPending :many
-SELECT id, shard_key, creditor_id, debtor_id, coordinator_id, coordinator_type, returns, body
+SELECT id, retry_at, shard_key, creditor_id, debtor_id, coordinator_id, coordinator_type, returns, body
 FROM outbox
 WHERE type = $1 AND retry_at IS NULL AND id > $2
 ORDER BY id
@@ -85,6 +85,7 @@ type LockPendingParams struct {
 
 type LockPendingRow struct {
 	ID              int64
+	RetryAt         *time.Time
 	ShardKey        int32
 	CreditorID      swpt.CreditorID
 	DebtorID        swpt.DebtorID
@@ -106,6 +107,7 @@ func (q *Queries) LockPending(ctx context.Context, arg LockPendingParams) ([]Loc
 		var i LockPendingRow
 		if err := rows.Scan(
 			&i.ID,
+			&i.RetryAt,
 			&i.ShardKey,
 			&i.CreditorID,
 			&i.DebtorID,
@@ -125,21 +127,24 @@ func (q *Queries) LockPending(ctx context.Context, arg LockPendingParams) ([]Loc
 }
 
 const lockReturned = `-- name: LockReturned :many
-SELECT id, shard_key, creditor_id, debtor_id, coordinator_id, coordinator_type, returns, body
+SELECT id, retry_at, shard_key, creditor_id, debtor_id, coordinator_id, coordinator_type, returns, body
 FROM outbox
-WHERE type = $1 AND retry_at <= now()
-ORDER BY retry_at
-LIMIT $2::BIGINT
+WHERE type = $1 AND retry_at <= now() AND (retry_at, id) > ($2::TIMESTAMPTZ, $3::BIGINT)
+ORDER BY retry_at, id
+LIMIT $4::BIGINT
 FOR UPDATE SKIP LOCKED
 `
 
 type LockReturnedParams struct {
-	Type   string
-	AtMost int64
+	Type         string
+	AfterRetryAt time.Time
+	AfterID      int64
+	AtMost       int64
 }
 
 type LockReturnedRow struct {
 	ID              int64
+	RetryAt         *time.Time
 	ShardKey        int32
 	CreditorID      swpt.CreditorID
 	DebtorID        swpt.DebtorID
@@ -149,9 +154,15 @@ type LockReturnedRow struct {
 	Body            string
 }
 
-// Locks, and returns, messages that have been returned and are due again, and passes over those locked by others.
+// Locks, and returns, messages that have been returned and are due again, from a time and an ID on, and passes over those
+// locked by others.
 func (q *Queries) LockReturned(ctx context.Context, arg LockReturnedParams) ([]LockReturnedRow, error) {
-	rows, err := q.db.Query(ctx, lockReturned, arg.Type, arg.AtMost)
+	rows, err := q.db.Query(ctx, lockReturned,
+		arg.Type,
+		arg.AfterRetryAt,
+		arg.AfterID,
+		arg.AtMost,
+	)
 	if err != nil {
 		return nil, err
 	}
@@ -161,6 +172,7 @@ func (q *Queries) LockReturned(ctx context.Context, arg LockReturnedParams) ([]L
 		var i LockReturnedRow
 		if err := rows.Scan(
 			&i.ID,
+			&i.RetryAt,
 			&i.ShardKey,
 			&i.CreditorID,
 			&i.DebtorID,

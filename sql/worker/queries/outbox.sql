@@ -32,7 +32,7 @@ WHERE
 
 -- name: LockPending :many
 -- Locks, and returns, messages that have not been returned, from an ID on, and passes over those locked by others.
-SELECT id, shard_key, creditor_id, debtor_id, coordinator_id, coordinator_type, returns, body
+SELECT id, retry_at, shard_key, creditor_id, debtor_id, coordinator_id, coordinator_type, returns, body
 FROM outbox
 WHERE type = @type AND retry_at IS NULL AND id > @after_id
 ORDER BY id
@@ -40,11 +40,12 @@ LIMIT @at_most::BIGINT
 FOR UPDATE SKIP LOCKED;
 
 -- name: LockReturned :many
--- Locks, and returns, messages that have been returned and are due again, and passes over those locked by others.
-SELECT id, shard_key, creditor_id, debtor_id, coordinator_id, coordinator_type, returns, body
+-- Locks, and returns, messages that have been returned and are due again, from a time and an ID on, and passes over those
+-- locked by others.
+SELECT id, retry_at, shard_key, creditor_id, debtor_id, coordinator_id, coordinator_type, returns, body
 FROM outbox
-WHERE type = @type AND retry_at <= now()
-ORDER BY retry_at
+WHERE type = @type AND retry_at <= now() AND (retry_at, id) > (@after_retry_at::TIMESTAMPTZ, @after_id::BIGINT)
+ORDER BY retry_at, id
 LIMIT @at_most::BIGINT
 FOR UPDATE SKIP LOCKED;
 
