@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/circular-trade/circular-trade/internal/swpt"
-	"github.com/jackc/pgx/v5/pgtype"
 )
 
 type AccountLock struct {
@@ -22,7 +21,7 @@ type AccountLock struct {
 	TransferID                *int64
 	FinalizedAt               *time.Time
 	ReleasedAt                *time.Time
-	AccountCreationDate       pgtype.Date
+	AccountCreationDate       *time.Time
 	AccountLastTransferNumber *int64
 	HasBeenRevised            bool
 }
