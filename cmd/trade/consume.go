@@ -34,6 +34,7 @@ type component struct {
 	registry *prometheus.Registry
 	db       *workerdb.DB
 	settings ComponentSettings
+	checks   []server.Check // beside the one of the worker's database
 }
 
 // openComponent connects the parts. What is made has to be run.
@@ -59,7 +60,7 @@ func openComponent(settings ComponentSettings, logger *slog.Logger) (*component,
 func (c *component) run(ctx context.Context, components []server.Component) error {
 	s := server.Server{
 		Components: components,
-		Checks:     []server.Check{{Name: "worker database", Answers: c.ready}},
+		Checks:     append([]server.Check{{Name: "worker database", Answers: c.ready}}, c.checks...),
 		Registry:   c.registry,
 		Logger:     c.logger,
 	}

@@ -67,7 +67,7 @@ func describe(t *testing.T, db *solverdb.DB) string {
 		WITH tables AS (
 			SELECT pg_class.oid, relname FROM pg_class
 			JOIN pg_namespace ON pg_namespace.oid = relnamespace
-			WHERE nspname = current_schema() AND relkind = 'r' AND relname NOT IN ('alembic_version', 'trade_solver_schema')
+			WHERE nspname = current_schema() AND relkind = 'r' AND relname <> 'alembic_version' AND relname NOT LIKE 'trade\_%'
 		)
 		SELECT line FROM (
 			SELECT oid, 0 AS part, 0 AS place, relname::TEXT AS line FROM tables

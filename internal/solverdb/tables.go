@@ -113,6 +113,20 @@ type SellOffer struct {
 	CollectorID swpt.CreditorID
 }
 
+type TradeWorkerReport struct {
+	RoutingKey              string
+	Version                 string
+	ReportedAt              time.Time
+	TurnID                  *int32
+	Phase                   *int16
+	Subphase                *int16
+	OutboxBacklog           []byte
+	OldestOutboxAt          []byte
+	OverdueFetches          int32
+	OverdueTransferAttempts int32
+	UnfinishedDispatchings  int32
+}
+
 type Turn struct {
 	TurnID                int32
 	StartedAt             time.Time
