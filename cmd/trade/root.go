@@ -95,6 +95,7 @@ a currency they have too much of and receives, for the same value, one that they
 	addTo(groupWorker, newConsumeMessagesCommand(environment), newConsumeInternalMessagesCommand(environment))
 	addTo(groupWorker, newFlushCommands(environment)...)
 	addTo(groupWorker, newRollWorkerTurnsCommand(environment))
+	addTo(groupWorker, newTriggerTransfersCommand(environment))
 	for _, cmd := range root.Commands() {
 		if cmd.Args == nil {
 			cmd.Args = cobra.NoArgs

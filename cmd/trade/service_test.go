@@ -301,6 +301,7 @@ func TestIdleCommands(t *testing.T) {
 		{"flush_all", "-p", "0"},
 		{"flush_messages", "NoSuchSignal"},
 		{"flush_calculate_surpluses"},
+		{"trigger_transfers", "-p", "0"},
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		if r := d.run(ctx, args...); r.code != exitSuccess || r.stderr != "" || !errors.Is(ctx.Err(), context.DeadlineExceeded) {

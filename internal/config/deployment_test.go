@@ -130,6 +130,7 @@ type (
 		Status
 		WorkerDatabase
 		Shard
+		Transfers
 		Trigger
 	}
 	verifyShardSettings struct {

@@ -48,7 +48,8 @@ func (db *DB) Queries() *Queries {
 type Tx struct {
 	pgx.Tx
 	*Queries
-	topics map[string]struct{}
+	topics      map[string]struct{}
+	afterCommit []func()
 }
 
 // NotifyOnCommit has the commit tell of topics, as [postgres.Notify] does.
@@ -61,21 +62,32 @@ func (tx *Tx) NotifyOnCommit(topics ...string) {
 	}
 }
 
+// AfterCommit has do called when the transaction has been committed: once, and not when it is rolled back or repeated. It
+// is for telling operators what has been done, in metrics and in the log. If the process dies, nobody is told.
+func (tx *Tx) AfterCommit(do func()) {
+	tx.afterCommit = append(tx.afterCommit, do)
+}
+
 // InTx runs do in a transaction that sees the database as it was at its beginning, and repeats it after lost races. See
 // [postgres.DB.InTx].
 func (db *DB) InTx(ctx context.Context, name string, do func(context.Context, *Tx) error) error {
-	return db.DB.InTx(ctx, name, inTx(do))
+	return inTx(ctx, name, db.DB.InTx, do)
 }
 
 // InReadCommittedTx runs do in a transaction in which each statement sees what was committed before it. See
 // [postgres.DB.InReadCommittedTx].
 func (db *DB) InReadCommittedTx(ctx context.Context, name string, do func(context.Context, *Tx) error) error {
-	return db.DB.InReadCommittedTx(ctx, name, inTx(do))
+	return inTx(ctx, name, db.DB.InReadCommittedTx, do)
 }
 
-func inTx(do func(context.Context, *Tx) error) func(context.Context, pgx.Tx) error {
-	return func(ctx context.Context, plain pgx.Tx) error {
+// run is how a transaction is run whatever it does.
+type run = func(ctx context.Context, name string, do func(context.Context, pgx.Tx) error) error
+
+func inTx(ctx context.Context, name string, run run, do func(context.Context, *Tx) error) error {
+	var latest *Tx
+	err := run(ctx, name, func(ctx context.Context, plain pgx.Tx) error {
 		tx := &Tx{Tx: plain, Queries: New(plain)}
+		latest = tx
 		if err := do(ctx, tx); err != nil {
 			return err
 		}
@@ -83,5 +95,12 @@ func inTx(do func(context.Context, *Tx) error) func(context.Context, pgx.Tx) err
 			return nil
 		}
 		return postgres.Notify(ctx, tx, slices.Sorted(maps.Keys(tx.topics))...)
+	})
+	if err != nil {
+		return err
 	}
+	for _, tell := range latest.afterCommit {
+		tell()
+	}
+	return nil
 }

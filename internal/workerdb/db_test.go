@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -183,5 +184,40 @@ func TestMetricsOfBothDatabases(t *testing.T) {
 	defer solver.Close()
 	if _, err := metrics.Gather(); err != nil {
 		t.Error(err)
+	}
+}
+
+// Only what has been committed is told, and only once.
+func TestAfterCommit(t *testing.T) {
+	t.Parallel()
+	db := open(t, testenv.NewDatabase(t), postgres.Options{
+		Retry: postgres.Retry{Limit: 1, Pause: time.Millisecond, MaxPause: time.Millisecond},
+	})
+	for name, in := range map[string]func(context.Context, string, func(context.Context, *workerdb.Tx) error) error{
+		"repeatable read": db.InTx, "read committed": db.InReadCommittedTx,
+	} {
+		var told []int
+		attempt := 0
+		err := in(t.Context(), "tell", func(_ context.Context, tx *workerdb.Tx) error {
+			attempt++
+			for n := range 2 {
+				tx.AfterCommit(func() { told = append(told, 10*attempt+n) })
+			}
+			if attempt == 1 {
+				return &pgconn.PgError{Code: "40001"}
+			}
+			return nil
+		})
+		if err != nil || !slices.Equal(told, []int{20, 21}) {
+			t.Errorf("%s: told are %v, the error is %v", name, told, err)
+		}
+		told = nil
+		err = in(t.Context(), "tell", func(_ context.Context, tx *workerdb.Tx) error {
+			tx.AfterCommit(func() { told = append(told, 0) })
+			return errors.New("no")
+		})
+		if err == nil || len(told) > 0 {
+			t.Errorf("%s: told are %v after a failure, the error is %v", name, told, err)
+		}
 	}
 }

@@ -107,12 +107,18 @@ CREATE TABLE transfer_attempt (
     CHECK (failure_code IS NULL OR attempted_at IS NOT NULL),
     CHECK (rescheduled_for IS NULL OR attempted_at IS NULL OR failure_code IS NOT NULL),
     CHECK (fatal_error IS NULL OR (failure_code IS NOT DISTINCT FROM 0 AND rescheduled_for IS NULL))
-);
+)
+-- When a transfer has been prepared, no indexed column changes. The conditions of indexes count as well.
+WITH (fillfactor = 80);
 
 CREATE UNIQUE INDEX transfer_attempt_coordinator_request_id ON transfer_attempt (coordinator_request_id)
 WHERE coordinator_request_id IS NOT NULL;
 CREATE INDEX transfer_attempt_rescheduled_for ON transfer_attempt (rescheduled_for)
 WHERE rescheduled_for IS NOT NULL;
+-- Attempts under way. How long each of them may take depends on the counter.
+CREATE INDEX transfer_attempt_under_way ON transfer_attempt (backoff_counter, attempted_at)
+WHERE attempted_at IS NOT NULL AND failure_code IS NULL;
+CREATE INDEX transfer_attempt_fatal ON transfer_attempt (attempted_at) WHERE fatal_error IS NOT NULL;
 
 -- News of amounts that have reached a collector, or will not come, which arrived before this worker had copied what it
 -- has to do in the turn.
