@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -259,8 +258,6 @@ func awaitMigrations(cmd *cobra.Command, environment []string) error {
 	}
 	return nil
 }
-
-var errNotMigrated = errors.New(`the database is not ready: run "trade configure"`)
 
 // mustBeMigrated returns an error if a database is not in the form that this version needs, or a later one.
 func mustBeMigrated(ctx context.Context, url string, migrations postgres.Migrations) error {

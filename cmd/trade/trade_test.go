@@ -10,7 +10,22 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/circular-trade/circular-trade/internal/cli"
 )
+
+const (
+	exitSuccess = cli.ExitSuccess
+	exitFailure = cli.ExitFailure
+	exitUsage   = cli.ExitUsage
+)
+
+// execute runs the program and returns its exit code.
+func execute(
+	ctx context.Context, environment, args []string, stdin io.Reader, stdout, stderr io.Writer,
+) int {
+	return cli.Execute(ctx, newRootCommand(environment), args, stdin, stdout, stderr)
+}
 
 // A result is what a run of the program leaves behind, apart from files.
 type result struct {

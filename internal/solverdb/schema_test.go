@@ -60,14 +60,16 @@ func read(t *testing.T, file string) string {
 	return string(content)
 }
 
-// describe returns how the database describes the tables in its current schema, in the order of their creation.
+// describe returns how the database describes the tables in its current schema, in the order of their creation. Those
+// that are not part of the contract are left out.
 func describe(t *testing.T, db *solverdb.DB) string {
 	t.Helper()
 	const query = `
 		WITH tables AS (
 			SELECT pg_class.oid, relname FROM pg_class
 			JOIN pg_namespace ON pg_namespace.oid = relnamespace
-			WHERE nspname = current_schema() AND relkind = 'r' AND relname <> 'alembic_version' AND relname NOT LIKE 'trade\_%'
+			WHERE nspname = current_schema() AND relkind = 'r' AND relname <> 'alembic_version'
+				AND NOT starts_with(relname, 'trade_')
 		)
 		SELECT line FROM (
 			SELECT oid, 0 AS part, 0 AS place, relname::TEXT AS line FROM tables
@@ -103,6 +105,21 @@ func describe(t *testing.T, db *solverdb.DB) string {
 	return strings.Join(lines, "\n") + "\n"
 }
 
+// ownTables lists the tables that swpt_trade does not know.
+func ownTables(t *testing.T, db *solverdb.DB) string {
+	t.Helper()
+	rows, err := db.Pool().Query(t.Context(), `SELECT tablename::TEXT FROM pg_tables
+		WHERE schemaname = current_schema() AND starts_with(tablename, 'trade_') ORDER BY tablename`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tables, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprint(tables)
+}
+
 func checkContract(t *testing.T, db *solverdb.DB) {
 	t.Helper()
 	got := strings.Split(describe(t, db), "\n")
@@ -122,7 +139,7 @@ func TestMigrations(t *testing.T) {
 	if err := solverdb.Migrations().Down(t.Context(), db.URL()); err != nil {
 		t.Fatal(err)
 	}
-	if got := describe(t, db); got != "\n" {
+	if got := describe(t, db) + ownTables(t, db); got != "\n[trade_solver_schema]" {
 		t.Errorf("there are still these tables:\n%s", got)
 	}
 	migrate(t, db)
@@ -149,11 +166,15 @@ func TestMigrationsAdoptTheTablesOfSwptTrade(t *testing.T) {
 		t.Errorf("version %s, account %s, %d sequences, %v", version, account, sequences, err)
 	}
 
-	// What we have not made, we do not destroy.
+	// What we have not made, we do not destroy, and so nothing else, either.
+	own := ownTables(t, db)
 	if err := solverdb.Migrations().Down(t.Context(), db.URL()); err == nil || !strings.Contains(err.Error(), "swpt_trade") {
 		t.Errorf("the error is %v", err)
 	}
 	checkContract(t, db)
+	if got := ownTables(t, db); got != own {
+		t.Errorf("of the tables %s, there are %s", own, got)
+	}
 }
 
 func TestMigrationsAcceptAdditions(t *testing.T) {

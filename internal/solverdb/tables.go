@@ -113,6 +113,39 @@ type SellOffer struct {
 	CollectorID swpt.CreditorID
 }
 
+type TradeClearingAttempt struct {
+	TurnID    int32
+	AttemptID int64
+	BegunAt   time.Time
+}
+
+type TradeTurnSummary struct {
+	TurnID              int32
+	PublishedAt         time.Time
+	FinishedAt          *time.Time
+	Failure             *string
+	Currencies          int64
+	ConfirmedCurrencies int64
+	PricedCurrencies    int64
+	TradableCurrencies  int64
+	TradedCurrencies    int64
+	Collectors          int64
+	SellOffers          int64
+	BuyOffers           int64
+	BadOffers           int64
+	Traders             int64
+	ServedTraders       int64
+	OfferedValue        float64
+	WantedValue         float64
+	ClearedValue        float64
+	Takings             int64
+	Givings             int64
+	Transfers           int64
+	ReadSeconds         float64
+	ClearSeconds        float64
+	WriteSeconds        float64
+}
+
 type TradeWorkerReport struct {
 	RoutingKey              string
 	Version                 string

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"errors"
@@ -19,9 +19,9 @@ var errConfiguration = errors.New("the configuration is not valid")
 // overridden is the annotation of a flag that names the variable which the flag overrides.
 const overridden = "overridden variable"
 
-// overrideFlag declares a flag that overrides a variable. What is given is parsed along with the variables, so all flags
+// OverrideFlag declares a flag that overrides a variable. What is given is parsed along with the variables, so all flags
 // are strings here.
-func overrideFlag(cmd *cobra.Command, name, shorthand, variable string) {
+func OverrideFlag(cmd *cobra.Command, name, shorthand, variable string) {
 	known, found := config.Lookup(variable)
 	if !found {
 		panic("there is no variable " + variable)
@@ -38,9 +38,9 @@ type Common struct {
 	config.Localhost
 }
 
-// loadSettings fills in the settings of a command from the environment and its flags. The logger is made as settings.Log,
+// LoadSettings fills in the settings of a command from the environment and its flags. The logger is made as settings.Log,
 // which log points to, says. Mistakes in flags are a usage error; mistakes in variables are logged.
-func loadSettings(cmd *cobra.Command, environment []string, settings any, log *config.Log) (*slog.Logger, error) {
+func LoadSettings(cmd *cobra.Command, environment []string, settings any, log *config.Log) (*slog.Logger, error) {
 	input := config.Input{
 		Environment:    environment,
 		Flags:          map[string]config.Flag{},
@@ -64,7 +64,7 @@ func loadSettings(cmd *cobra.Command, environment []string, settings any, log *c
 		badFlags, badVariables := mistakes.Split()
 		badVariables.Log(cmd.Context(), logger)
 		if len(badFlags) > 0 {
-			return nil, usageErrorf("%v", badFlags)
+			return nil, UsageErrorf("%v", badFlags)
 		}
 		return nil, errConfiguration
 	}

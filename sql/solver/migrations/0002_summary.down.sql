@@ -1,0 +1,1 @@
+DROP TABLE trade_turn_summary, trade_clearing_attempt;
