@@ -41,7 +41,7 @@ func newCommand() *cobra.Command {
 		},
 	}
 	root.PersistentFlags().IntVar(&runs, "runs", 3, "number of runs, of which the medians are shown")
-	all := []*cobra.Command{newClearingCommand(&runs), newMessagesCommand(&runs)}
+	all := []*cobra.Command{newClearingCommand(&runs), newMessagesCommand(&runs), newFetchesCommand(&runs)}
 	root.AddCommand(all...)
 	root.RunE = func(cmd *cobra.Command, args []string) error {
 		for _, part := range all {

@@ -16,6 +16,7 @@ import (
 	"github.com/circular-trade/circular-trade/internal/policy"
 	"github.com/circular-trade/circular-trade/internal/postgres"
 	"github.com/circular-trade/circular-trade/internal/server"
+	"github.com/circular-trade/circular-trade/internal/shard"
 	"github.com/circular-trade/circular-trade/internal/smp"
 	"github.com/circular-trade/circular-trade/internal/workerdb"
 )
@@ -26,6 +27,12 @@ type ComponentSettings struct {
 	config.Status
 	config.WorkerDatabase
 	config.Shard
+}
+
+// RuleSettings are what the rules for messages need to know.
+type RuleSettings struct {
+	config.DebtorInfo
+	config.Silence
 }
 
 // A component is what a part of a worker, running as a command of its own, works with.
@@ -93,6 +100,7 @@ that at the same time. Messages that nobody could handle go to the dead-letter q
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var settings struct {
 				ComponentSettings
+				RuleSettings
 				config.ProtocolBroker
 				config.ProtocolConsumer
 			}
@@ -100,7 +108,7 @@ that at the same time. Messages that nobody could handle go to the dead-letter q
 			if err != nil {
 				return err
 			}
-			return consume(cmd.Context(), settings.ComponentSettings, logger, broker.ConsumerConfig{
+			return consume(cmd.Context(), settings.ComponentSettings, settings.RuleSettings, logger, broker.ConsumerConfig{
 				URL:           string(settings.ProtocolBroker.URL),
 				Queue:         settings.ProtocolBroker.Queue,
 				Parallelism:   settings.Processes * settings.Threads,
@@ -124,6 +132,7 @@ between workers come by way of the protocol broker, and this command does nothin
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var settings struct {
 				ComponentSettings
+				RuleSettings
 				config.ProtocolBroker
 				config.InternalBroker
 				config.InternalConsumer
@@ -138,7 +147,7 @@ between workers come by way of the protocol broker, and this command does nothin
 					slog.String("variable", "INTERNAL_BROKER_URL"))
 				parallelism = 0
 			}
-			return consume(cmd.Context(), settings.ComponentSettings, logger, broker.ConsumerConfig{
+			return consume(cmd.Context(), settings.ComponentSettings, settings.RuleSettings, logger, broker.ConsumerConfig{
 				URL:           string(settings.InternalBroker.URL),
 				Queue:         settings.InternalBroker.Queue,
 				Parallelism:   parallelism,
@@ -165,7 +174,8 @@ func addConsumerFlags(cmd *cobra.Command, prefix string, draining *bool) {
 
 // consume handles messages until the process is asked to end.
 func consume(
-	ctx context.Context, settings ComponentSettings, logger *slog.Logger, what broker.ConsumerConfig,
+	ctx context.Context, settings ComponentSettings, ruleSettings RuleSettings, logger *slog.Logger,
+	what broker.ConsumerConfig,
 ) error {
 	c, err := openComponent(settings, logger)
 	if err != nil {
@@ -174,16 +184,22 @@ func consume(
 	what.Ready = c.ready
 	what.Metrics = broker.NewMetrics(c.registry)
 	what.Log = logger
-	handler := &inbox.Handler{Realm: settings.Realm, DB: c.db, Rules: rules(), Now: time.Now, Metrics: inbox.NewMetrics(c.registry)}
+	handler := &inbox.Handler{
+		Realm: settings.Realm, DB: c.db, Rules: rules(settings.Realm, ruleSettings, logger), Now: time.Now,
+		Metrics: inbox.NewMetrics(c.registry),
+	}
 	consumer := broker.NewConsumer[smp.Message](what, handler)
 	return c.run(ctx, []server.Component{{Name: "consume_messages", Run: consumer.Run}})
 }
 
 // rules returns what is done with messages of each type.
-func rules() *inbox.Rules {
+func rules(realm shard.Realm, settings RuleSettings, logger *slog.Logger) *inbox.Rules {
 	rules := &inbox.Rules{}
 	inbox.Add(rules, policy.HandleUpdatedLedgers)
 	inbox.Add(rules, policy.HandleUpdatedPolicies)
 	inbox.Add(rules, policy.HandleUpdatedFlags)
+	currencies := currencyRules(realm, settings.DebtorInfo, logger)
+	currencies.MaxMessageDelay = settings.ExtremeMessageDelay
+	currencies.AddTo(rules)
 	return rules
 }

@@ -25,6 +25,7 @@ const (
 	groupSetUp  = "set-up"
 	groupSolver = "solver"
 	groupWorker = "worker"
+	groupInside = "inside"
 )
 
 func newRootCommand(environment []string) *cobra.Command {
@@ -39,6 +40,7 @@ a currency they have too much of and receives, for the same value, one that they
 		&cobra.Group{ID: groupSetUp, Title: "Setting up:"},
 		&cobra.Group{ID: groupSolver, Title: "The solver:"},
 		&cobra.Group{ID: groupWorker, Title: "Parts of a worker:"},
+		&cobra.Group{ID: groupInside, Title: "Looking inside:"},
 	)
 	addTo := func(group string, commands ...*cobra.Command) {
 		for _, cmd := range commands {
@@ -54,6 +56,8 @@ a currency they have too much of and receives, for the same value, one that they
 	addTo(groupWorker, newFlushCommands(environment)...)
 	addTo(groupWorker, newRollWorkerTurnsCommand(environment))
 	addTo(groupWorker, newTriggerTransfersCommand(environment))
+	addTo(groupWorker, newFetchDebtorInfosCommand(environment))
+	addTo(groupInside, newCurrenciesCommand(environment))
 	return root
 }
 

@@ -299,6 +299,7 @@ func TestIdleCommands(t *testing.T) {
 		{"consume_messages", "-p", "0"},
 		{"consume_internal_messages"},
 		{"flush_all", "-p", "0"},
+		{"fetch_debtor_infos", "-p", "0"},
 		{"flush_messages", "NoSuchSignal"},
 		{"flush_calculate_surpluses"},
 		{"trigger_transfers", "-p", "0"},

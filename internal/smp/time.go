@@ -1,6 +1,8 @@
 package smp
 
 import (
+	"errors"
+	"fmt"
 	"time"
 )
 
@@ -72,6 +74,19 @@ func decimal(digits string) (value int, ok bool) {
 		value = 10*value + int(digits[i]-'0')
 	}
 	return value, digits != ""
+}
+
+// ErrInvalidTimestamp tells that a text is not a timestamp.
+var ErrInvalidTimestamp = errors.New("invalid timestamp")
+
+// ParseTimestamp reads an instant in any of the forms that messages may have it in (section 3.2), an offset from UTC
+// included. The result is in UTC, cut to microseconds. Errors wrap [ErrInvalidTimestamp].
+func ParseTimestamp(text string) (time.Time, error) {
+	t, ok := parseTimestamp(text)
+	if !ok {
+		return time.Time{}, fmt.Errorf("%w %.100q", ErrInvalidTimestamp, text)
+	}
+	return t, nil
 }
 
 // parseTimestamp reads an instant as section 3.2 has it: a date, "T" or a space, hh:mm[:ss[.fraction]], and an offset

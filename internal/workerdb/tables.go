@@ -60,11 +60,12 @@ type DebtorInfoDocument struct {
 }
 
 type DebtorInfoFetch struct {
-	Iri                    string
+	IRI                    string
 	DebtorID               swpt.DebtorID
 	IsLocatorFetch         bool
 	IsDiscoveryFetch       bool
-	ForcedIri              *string
+	ForcedIRI              *string
+	Host                   string
 	RecursionLevel         int16
 	InsertedAt             time.Time
 	AttemptsCount          int16

@@ -28,11 +28,13 @@ CREATE TABLE debtor_info_fetch (
     is_locator_fetch BOOLEAN NOT NULL,
     is_discovery_fetch BOOLEAN NOT NULL,
     forced_iri TEXT, -- what to fetch instead
+    host TEXT NOT NULL, -- of what is to be fetched; empty: that cannot be fetched
     recursion_level SMALLINT NOT NULL CHECK (recursion_level >= 0),
     inserted_at TIMESTAMPTZ NOT NULL,
     attempts_count SMALLINT NOT NULL DEFAULT 0 CHECK (attempts_count >= 0),
     latest_attempt_at TIMESTAMPTZ,
     latest_attempt_errorcode SMALLINT, -- the HTTP status, if there was one
+    -- While somebody is at work on it, this is when others may be, should that one be gone by then.
     next_attempt_at TIMESTAMPTZ NOT NULL,
 
     PRIMARY KEY (iri, debtor_id),
