@@ -58,6 +58,7 @@ a currency they have too much of and receives, for the same value, one that they
 	addTo(groupWorker, newTriggerTransfersCommand(environment))
 	addTo(groupWorker, newFetchDebtorInfosCommand(environment))
 	addTo(groupInside, newCurrenciesCommand(environment))
+	addTo(groupWorker, newRollTransfersCommand(environment))
 	return root
 }
 
