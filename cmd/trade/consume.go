@@ -11,12 +11,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/circular-trade/circular-trade/internal/broker"
+	"github.com/circular-trade/circular-trade/internal/collector"
 	"github.com/circular-trade/circular-trade/internal/config"
 	"github.com/circular-trade/circular-trade/internal/inbox"
 	"github.com/circular-trade/circular-trade/internal/policy"
 	"github.com/circular-trade/circular-trade/internal/postgres"
 	"github.com/circular-trade/circular-trade/internal/server"
-	"github.com/circular-trade/circular-trade/internal/shard"
 	"github.com/circular-trade/circular-trade/internal/smp"
 	"github.com/circular-trade/circular-trade/internal/workerdb"
 )
@@ -27,12 +27,6 @@ type ComponentSettings struct {
 	config.Status
 	config.WorkerDatabase
 	config.Shard
-}
-
-// RuleSettings are what the rules for messages need to know.
-type RuleSettings struct {
-	config.DebtorInfo
-	config.Silence
 }
 
 // A component is what a part of a worker, running as a command of its own, works with.
@@ -185,21 +179,47 @@ func consume(
 	what.Metrics = broker.NewMetrics(c.registry)
 	what.Log = logger
 	handler := &inbox.Handler{
-		Realm: settings.Realm, DB: c.db, Rules: rules(settings.Realm, ruleSettings, logger), Now: time.Now,
-		Metrics: inbox.NewMetrics(c.registry),
+		Realm: settings.Realm, DB: c.db, Rules: rules(c, ruleSettings), Now: time.Now, Metrics: inbox.NewMetrics(c.registry),
 	}
 	consumer := broker.NewConsumer[smp.Message](what, handler)
 	return c.run(ctx, []server.Component{{Name: "consume_messages", Run: consumer.Run}})
 }
 
+// RuleSettings are what the rules of workers need to know.
+type RuleSettings struct {
+	config.Collectors
+	config.CommitPeriod
+	config.Accounts
+	config.InterestRates
+	config.Slacks
+	config.DebtorInfo
+	config.Silence
+}
+
 // rules returns what is done with messages of each type.
-func rules(realm shard.Realm, settings RuleSettings, logger *slog.Logger) *inbox.Rules {
+func rules(c *component, settings RuleSettings) *inbox.Rules {
+	collectors := &collector.Rules{
+		Settings: collector.Settings{
+			Pool:              collector.Pool{First: settings.MinID, Last: settings.MaxID},
+			MinDemurrageRate:  settings.MinDemurrageRate,
+			MinCommitPeriod:   settings.CommitPeriod.Max,
+			MinNoteBytes:      settings.MinTransferNoteMaxBytes,
+			RateHistoryPeriod: settings.Remembered(settings.CommitPeriod, settings.Slacks),
+		},
+		Metrics: collector.NewMetrics(c.registry),
+		Logger:  c.logger,
+	}
 	rules := &inbox.Rules{}
 	inbox.Add(rules, policy.HandleUpdatedLedgers)
 	inbox.Add(rules, policy.HandleUpdatedPolicies)
 	inbox.Add(rules, policy.HandleUpdatedFlags)
-	currencies := currencyRules(realm, settings.DebtorInfo, logger)
+	currencies := currencyRules(c.settings.Realm, settings.DebtorInfo, c.logger)
 	currencies.MaxMessageDelay = settings.ExtremeMessageDelay
 	currencies.AddTo(rules)
+	inbox.Add(rules, collectors.HandleAccountUpdates)
+	inbox.Add(rules, collectors.HandleAccountPurges)
+	inbox.Add(rules, collectors.HandleRejectedConfigs)
+	inbox.Add(rules, collectors.HandleNeededCollectors)
+	inbox.Add(rules, collectors.HandleActivateCollectors)
 	return rules
 }

@@ -63,13 +63,7 @@ func followTurns(ctx context.Context, settings workerTurnSettings, once bool, lo
 		c.db.Close()
 		return err
 	}
-	c.checks = []server.Check{{Name: "solver database", Answers: func(ctx context.Context) error {
-		migrated, err := solver.Migrated(ctx)
-		if err == nil && !migrated {
-			err = errNotMigrated
-		}
-		return err
-	}}}
+	c.checks = []server.Check{solverCheck(solver)}
 	err = c.run(ctx, newTurnComponents(c, solver, settings, once))
 	if !errors.Is(err, server.ErrNotStopped) && !errors.Is(err, server.ErrInterrupted) {
 		solver.Close()
@@ -83,6 +77,17 @@ func openSolverDB(settings config.SolverDatabase, registry prometheus.Registerer
 		return nil, err
 	}
 	return solverdb.Open(url, postgres.Options{MaxConns: settings.PoolSize, Registerer: registry})
+}
+
+// solverCheck finds out whether the solver database answers, and has been migrated.
+func solverCheck(solver *solverdb.DB) server.Check {
+	return server.Check{Name: "solver database", Answers: func(ctx context.Context) error {
+		migrated, err := solver.Migrated(ctx)
+		if err == nil && !migrated {
+			err = errNotMigrated
+		}
+		return err
+	}}
 }
 
 // newTurnComponents returns what follows the turns, as long as no other process does so for the same worker.

@@ -53,6 +53,8 @@ a currency they have too much of and receives, for the same value, one that they
 		newSubscribeCommand(environment), newUnsubscribeCommand(environment), newDeleteQueueCommand(environment))
 	addTo(groupSolver, cli.NewSolverCommand(environment), cli.NewRollTurnsCommand(environment))
 	addTo(groupWorker, newConsumeMessagesCommand(environment), newConsumeInternalMessagesCommand(environment))
+	addTo(groupWorker, newConsumeMessagesCommand(environment), newConsumeInternalMessagesCommand(environment),
+		newHandlePristineCollectorsCommand(environment))
 	addTo(groupWorker, newFlushCommands(environment)...)
 	addTo(groupWorker, newRollWorkerTurnsCommand(environment))
 	addTo(groupWorker, newTriggerTransfersCommand(environment))

@@ -37,6 +37,31 @@ func TestUnsetOptionalBoolean(t *testing.T) {
 	}
 }
 
+func TestRememberedInterestRates(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		environment []string
+		want        time.Duration
+	}{
+		{nil, 220 * day},
+		{[]string{"APP_INTEREST_RATE_HISTORY_PERIOD=230d"}, 230 * day},
+		{[]string{"APP_TURN_MAX_COMMIT_PERIOD=45d"}, 235 * day},
+		{[]string{"APP_WORKER_COLLECTING_SLACK_DAYS=300"}, 340 * day},
+		{[]string{"APP_WORKER_SENDING_SLACK_DAYS=200"}, 240 * day},
+		{[]string{"APP_WORKER_DISPATCHING_SLACK_DAYS=100"}, 190 * day},
+	} {
+		var settings struct {
+			InterestRates
+			CommitPeriod
+			Slacks
+		}
+		_, errs := load(t, &settings, test.environment...)
+		if got := settings.Remembered(settings.CommitPeriod, settings.Slacks); errs != nil || got != test.want {
+			t.Errorf("%q: %v, %q", test.environment, got, errs)
+		}
+	}
+}
+
 func TestSweptTables(t *testing.T) {
 	t.Parallel()
 	want := map[string]time.Duration{

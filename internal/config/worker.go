@@ -196,6 +196,15 @@ type InterestRates struct {
 	HistoryPeriod time.Duration `env:"APP_INTEREST_RATE_HISTORY_PERIOD" default:"180d"`
 }
 
+// rateMargin is how much longer interest rates are remembered than transfers are attempted.
+const rateMargin = 10 * 24 * time.Hour
+
+// Remembered is how long changes of interest rates are remembered: as long as the setting says, and as long as there can
+// be transfers that depend on them.
+func (r InterestRates) Remembered(commit CommitPeriod, slacks Slacks) time.Duration {
+	return max(r.HistoryPeriod, commit.Max+max(slacks.Collecting, slacks.Sending, slacks.Dispatching)+rateMargin)
+}
+
 // Silence says from when on messages are not expected any more.
 type Silence struct {
 	// Days after which a message is hopelessly late.

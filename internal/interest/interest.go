@@ -1,4 +1,4 @@
-// Package interest tells which interest rates have to be reckoned with on an account.
+// Package interest tells which interest rates have to be reckoned with on an account, and which can be forgotten.
 //
 // All functions are pure. Rates are in percent per year, as accounting authorities announce them.
 package interest

@@ -38,7 +38,6 @@ type CollectorTask struct {
 	AccountID     string
 	Ts            time.Time
 	NextAttemptAt time.Time
-	Attempts      int32
 }
 
 type CreditorParticipation struct {

@@ -1,13 +1,14 @@
 -- What is to be done in the solver database about collectors. Handlers of messages do not touch that database; they
--- leave a note here, and a task follows.
+-- leave a note here, which is followed as soon as possible.
 CREATE TABLE collector_task (
     debtor_id BIGINT NOT NULL,
     -- Zero: the debtor needs a collector. Otherwise, this collector is to be activated.
     collector_id BIGINT NOT NULL,
     account_id TEXT NOT NULL, -- of the collector to be activated
     ts TIMESTAMPTZ NOT NULL, -- of the message
-    next_attempt_at TIMESTAMPTZ NOT NULL DEFAULT now(),
-    attempts INTEGER NOT NULL DEFAULT 0,
+    -- When the task is due. Whoever takes it on moves that into the future, and can tell by it, in the end, whether the
+    -- task has meanwhile been set again.
+    next_attempt_at TIMESTAMPTZ NOT NULL,
 
     PRIMARY KEY (debtor_id, collector_id, account_id),
     CHECK ((collector_id = 0) = (account_id = ''))
