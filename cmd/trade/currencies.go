@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/circular-trade/circular-trade/internal/config"
+	"github.com/circular-trade/circular-trade/internal/currency"
 	"github.com/circular-trade/circular-trade/internal/diagnosis"
 	"github.com/circular-trade/circular-trade/internal/postgres"
 	"github.com/circular-trade/circular-trade/internal/solverdb"
@@ -108,7 +109,9 @@ func explainCurrencies(
 			MaxDistance: settings.MaxDistanceToBase,
 		}
 	}
-	rules := currencyRules(settings.Realm, settings.DebtorInfo, nil)
+	rules := &currency.Rules{
+		Realm: settings.Realm, DocumentExpiry: settings.DocumentExpiry, ClaimExpiry: settings.ClaimExpiry,
+	}
 	known, err := diagnosis.Load(ctx, worker, solver, base, rules, now)
 	if err != nil {
 		return none, err

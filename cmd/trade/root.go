@@ -25,6 +25,7 @@ const (
 	groupSetUp  = "set-up"
 	groupSolver = "solver"
 	groupWorker = "worker"
+	groupParts  = "parts"
 	groupInside = "inside"
 )
 
@@ -39,7 +40,8 @@ a currency they have too much of and receives, for the same value, one that they
 		&cobra.Group{ID: groupBooks, Title: "Clearing offer books:"},
 		&cobra.Group{ID: groupSetUp, Title: "Setting up:"},
 		&cobra.Group{ID: groupSolver, Title: "The solver:"},
-		&cobra.Group{ID: groupWorker, Title: "Parts of a worker:"},
+		&cobra.Group{ID: groupWorker, Title: "Workers:"},
+		&cobra.Group{ID: groupParts, Title: "Parts of a worker, as commands of their own:"},
 		&cobra.Group{ID: groupInside, Title: "Looking inside:"},
 	)
 	addTo := func(group string, commands ...*cobra.Command) {
@@ -52,15 +54,9 @@ a currency they have too much of and receives, for the same value, one that they
 	addTo(groupSetUp, newConfigureCommand(environment), newAwaitMigrationsCommand(environment),
 		newSubscribeCommand(environment), newUnsubscribeCommand(environment), newDeleteQueueCommand(environment))
 	addTo(groupSolver, cli.NewSolverCommand(environment), cli.NewRollTurnsCommand(environment))
-	addTo(groupWorker, newConsumeMessagesCommand(environment), newConsumeInternalMessagesCommand(environment))
-	addTo(groupWorker, newConsumeMessagesCommand(environment), newConsumeInternalMessagesCommand(environment),
-		newHandlePristineCollectorsCommand(environment))
-	addTo(groupWorker, newFlushCommands(environment)...)
-	addTo(groupWorker, newRollWorkerTurnsCommand(environment))
-	addTo(groupWorker, newTriggerTransfersCommand(environment))
-	addTo(groupWorker, newFetchDebtorInfosCommand(environment))
+	addTo(groupWorker, cli.NewWorkerCommand(environment))
+	addTo(groupParts, cli.NewPartCommands(environment)...)
 	addTo(groupInside, newCurrenciesCommand(environment))
-	addTo(groupWorker, newRollTransfersCommand(environment))
 	return root
 }
 

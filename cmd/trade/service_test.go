@@ -342,6 +342,29 @@ func outgoing() map[string]smp.Outgoing {
 	return messages
 }
 
+// flushedTypes are the types of messages that have a command of their own, by its name.
+var flushedTypes = []struct{ command, messageType string }{
+	{"flush_configure_accounts", smp.TypeConfigureAccount},
+	{"flush_prepare_transfers", smp.TypePrepareTransfer},
+	{"flush_finalize_transfers", smp.TypeFinalizeTransfer},
+	{"flush_fetch_debtor_infos", smp.TypeFetchDebtorInfo},
+	{"flush_store_documents", smp.TypeStoreDocument},
+	{"flush_discover_debtors", smp.TypeDiscoverDebtor},
+	{"flush_confirm_debtors", smp.TypeConfirmDebtor},
+	{"flush_activate_collectors", smp.TypeActivateCollector},
+	{"flush_candidate_offers", smp.TypeCandidateOffer},
+	{"flush_needed_collectors", smp.TypeNeededCollector},
+	{"flush_revise_account_locks", smp.TypeReviseAccountLock},
+	{"flush_trigger_transfers", smp.TypeTriggerTransfer},
+	{"flush_account_id_requests", smp.TypeAccountIDRequest},
+	{"flush_account_id_responses", smp.TypeAccountIDResponse},
+	{"flush_start_sendings", smp.TypeStartSending},
+	{"flush_start_dispatchings", smp.TypeStartDispatching},
+	{"flush_collecting_failures", smp.TypeCollectingFailed},
+	{"flush_nothing_to_receives", smp.TypeNothingToReceive},
+	{"flush_lock_abandonments", smp.TypeLockAbandoned},
+}
+
 // Each command sends the messages of its type, and no others.
 func TestFlushCommands(t *testing.T) {
 	t.Parallel()

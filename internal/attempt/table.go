@@ -195,6 +195,9 @@ func dropObligations(ctx context.Context, tx *workerdb.Tx, attempts []*attempt) 
 	if err := tx.DropDispatchings(ctx, dispatchings); err != nil {
 		return fmt.Errorf("deleting what is not to be dispatched: %w", err)
 	}
+	if len(attempts) > 0 {
+		tx.NotifyOnCommit(workerdb.TopicSettlement)
+	}
 	return nil
 }
 

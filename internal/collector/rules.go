@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/circular-trade/circular-trade/internal/inbox"
 	"github.com/circular-trade/circular-trade/internal/outbox"
 	"github.com/circular-trade/circular-trade/internal/smp"
 	"github.com/circular-trade/circular-trade/internal/workerdb"
@@ -16,6 +17,15 @@ type Rules struct {
 	Settings
 	Metrics *Metrics
 	Logger  *slog.Logger
+}
+
+// AddTo adds the rules for AccountUpdate, AccountPurge, RejectedConfig, NeededCollector, and ActivateCollector.
+func (r *Rules) AddTo(rules *inbox.Rules) {
+	inbox.Add(rules, r.HandleAccountUpdates)
+	inbox.Add(rules, r.HandleAccountPurges)
+	inbox.Add(rules, r.HandleRejectedConfigs)
+	inbox.Add(rules, r.HandleNeededCollectors)
+	inbox.Add(rules, r.HandleActivateCollectors)
 }
 
 // HandleAccountUpdates stores what accounting authorities tell about the accounts of collectors. It has accounts deleted

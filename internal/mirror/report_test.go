@@ -29,9 +29,9 @@ func TestReport(t *testing.T) {
 	n.inSolver(t, `INSERT INTO turn VALUES (69999, now(), 'x', 1, 1, 1, 4, NULL, now(), now())`)
 	n.inWorker(t, `
 		INSERT INTO worker_turn VALUES (69999, now(), 'x', 1, 1, 1, 3, NULL, now(), now(), 0);
-		INSERT INTO debtor_info_fetch (iri, debtor_id, is_locator_fetch, is_discovery_fetch, recursion_level, inserted_at, next_attempt_at)
+		INSERT INTO debtor_info_fetch (iri, host, debtor_id, is_locator_fetch, is_discovery_fetch, recursion_level, inserted_at, next_attempt_at)
 		VALUES
-			('a', 1, true, true, 0, 'epoch', '2026-03-10 03:10:59Z'), ('b', 1, true, true, 0, 'epoch', '2026-03-10 03:11:01Z');
+			('a', 'a', 1, true, true, 0, 'epoch', '2026-03-10 03:10:59Z'), ('b', 'b', 1, true, true, 0, 'epoch', '2026-03-10 03:11:01Z');
 		INSERT INTO transfer_attempt (collector_id, turn_id, debtor_id, creditor_id, is_dispatching, nominal_amount,
 			collection_started_at, inserted_at, recipient, recipient_version, rescheduled_for)
 		VALUES

@@ -13,6 +13,7 @@ import (
 	"github.com/circular-trade/circular-trade/internal/smp"
 	"github.com/circular-trade/circular-trade/internal/solverdb"
 	"github.com/circular-trade/circular-trade/internal/swpt"
+	"github.com/circular-trade/circular-trade/internal/workerdb"
 )
 
 // A share is what this worker copies of the solver's results. The parameters of its query are the turn's ID, the mask
@@ -173,6 +174,7 @@ func (w *work) copyResults(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("copying the results of the turn: %w", err)
 	}
+	w.tx.NotifyOnCommit(workerdb.TopicSettlement)
 	return w.reviseLocks(ctx)
 }
 

@@ -81,13 +81,9 @@ func recordsOf(transfers []Transfer) []Record {
 	return records
 }
 
-// Topic is the topic of the notifications on which a [Roller] looks whether a step can be taken. Who adds statuses, or
-// deletes records, should notify of it.
-const Topic = "settlement"
-
 func notifyOf(tx *workerdb.Tx, changes int64) {
 	if changes > 0 {
-		tx.NotifyOnCommit(Topic)
+		tx.NotifyOnCommit(workerdb.TopicSettlement)
 	}
 }
 

@@ -18,7 +18,7 @@ import (
 // A Roller has collectors take the next step when they have done all they had to do before: section 3.3 of the chapter
 // about transfers. One is enough for a database; several do no harm.
 //
-// It looks at all statuses in each period, from start to start; and also when a commit notifies of [Topic], so that a
+// It looks at all statuses in each period, from start to start; and also when a commit notifies of [workerdb.TopicSettlement], so that a
 // turn with nothing to wait for ends in a second. Looking means to go through all statuses, which costs seconds if
 // there are millions. So it rests after each pass for many times as long as the pass has taken, whatever it is notified
 // of.
@@ -55,7 +55,7 @@ func (r *Roller) Run(ctx context.Context) error {
 	var commits <-chan struct{}
 	if r.Listener != nil {
 		var cancel func()
-		commits, cancel = r.Listener.Subscribe(Topic)
+		commits, cancel = r.Listener.Subscribe(workerdb.TopicSettlement)
 		defer cancel()
 	}
 	for {

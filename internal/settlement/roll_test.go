@@ -370,7 +370,7 @@ func TestNotifications(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	listener := postgres.NewListener(w.URL(), w.log.logger())
-	heard, _ := listener.Subscribe(settlement.Topic)
+	heard, _ := listener.Subscribe(workerdb.TopicSettlement)
 	markers, _ := listener.Subscribe("marker")
 	ctx, cancel := context.WithCancel(t.Context())
 	var group errgroup.Group

@@ -63,7 +63,7 @@ func (s *Starter) HandleStartSendings(
 	if err := tx.EndCollecting(ctx, workerdb.EndCollectingParams(keys)); err != nil {
 		return fmt.Errorf("deleting the collectings of %d collectors: %w", len(rows), err)
 	}
-	tx.NotifyOnCommit(Topic)
+	tx.NotifyOnCommit(workerdb.TopicSettlement)
 	var outlets []outlet
 	for i := range rows {
 		a := amountsOf(&rows[i].DispatchingStatus)
@@ -99,7 +99,7 @@ func (s *Starter) HandleStartDispatchings(
 	if err := tx.EndReceiving(ctx, workerdb.EndReceivingParams(keys)); err != nil {
 		return fmt.Errorf("deleting the receivings of %d collectors: %w", len(rows), err)
 	}
-	tx.NotifyOnCommit(Topic)
+	tx.NotifyOnCommit(workerdb.TopicSettlement)
 	var outlets []outlet
 	for i := range rows {
 		a := amountsOf(&rows[i].DispatchingStatus)

@@ -1,23 +1,25 @@
-package main
+package cli
 
 import (
 	"context"
 	"log/slog"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
 	"github.com/circular-trade/circular-trade/internal/config"
-	"github.com/circular-trade/circular-trade/internal/guard"
-	"github.com/circular-trade/circular-trade/internal/postgres"
 	"github.com/circular-trade/circular-trade/internal/server"
 	"github.com/circular-trade/circular-trade/internal/settlement"
 )
 
 // rollTransfersSettings are those of the command roll_transfers.
 type rollTransfersSettings struct {
-	ComponentSettings
+	PartSettings
+	RollTransfersSettings
+}
+
+// RollTransfersSettings are those of having collectors take their steps.
+type RollTransfersSettings struct {
 	config.ParentShard
 	config.Singleton
 	config.Transfers
@@ -38,14 +40,14 @@ func newRollTransfersCommand(environment []string) *cobra.Command {
 turn, and has them take the next step. Only one process at a time does that.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var settings rollTransfersSettings
-			logger, err := loadSettings(cmd, environment, &settings, &settings.Log)
+			logger, err := LoadSettings(cmd, environment, &settings, &settings.Log)
 			if err != nil {
 				return err
 			}
 			period := settings.RollPeriod()
 			if cmd.Flags().Changed("wait") {
 				if !(wait >= 0 && wait <= longestWait) { // also if it is NaN
-					return usageErrorf("--wait: %v is not a number of seconds from 0 to %.0f", wait, longestWait)
+					return UsageErrorf("--wait: %v is not a number of seconds from 0 to %.0f", wait, longestWait)
 				}
 				period = time.Duration(wait * float64(time.Second))
 			}
@@ -62,39 +64,37 @@ turn, and has them take the next step. Only one process at a time does that.`,
 func rollTransfers(
 	ctx context.Context, settings rollTransfersSettings, period time.Duration, once bool, logger *slog.Logger,
 ) error {
-	c, err := openComponent(settings.ComponentSettings, logger)
+	p, err := openPart(settings.PartSettings, logger)
 	if err != nil {
 		return err
 	}
-	if err := c.registry.Register(settlement.NewCollector(c.db, logger)); err != nil {
-		c.db.Close()
+	p.once = once
+	roller, err := p.transferRoller(settings.RollTransfersSettings, period)
+	if err != nil {
+		p.close()
 		return err
 	}
-	listener := postgres.NewListener(c.db.URL(), logger)
+	return p.run(ctx, server.Server{Components: []server.Component{roller}})
+}
+
+// transferRoller returns the component that has collectors take their steps.
+func (p *part) transferRoller(settings RollTransfersSettings, period time.Duration) (server.Component, error) {
+	if err := p.registry.Register(settlement.NewCollector(p.db, p.logger)); err != nil {
+		return server.Component{}, err
+	}
 	roller := &settlement.Roller{
-		DB:                  c.db,
-		Realm:               settings.Realm,
+		DB:                  p.db,
+		Realm:               p.settings.Realm,
 		DeleteParentRecords: settings.DeleteRecords,
 		EarlyReceiptMaxAge:  settings.CommitPeriod.Max + max(settings.Sending, settings.Dispatching),
 		Period:              period,
-		Listener:            listener,
+		Listener:            p.listener(),
 		Now:                 time.Now,
-		Logger:              logger,
+		Logger:              p.logger,
 	}
-	guarded := guard.Guard{
-		Component: "roll_transfers",
-		Connect:   func(ctx context.Context) (*pgx.Conn, error) { return postgres.Connect(ctx, c.db.URL()) },
-		Wait:      settings.Singleton.Wait,
-		Logger:    logger,
+	work := roller.Run
+	if p.once {
+		work = roller.RunOnce
 	}
-	roll := server.Component{Name: "roll_transfers", Run: func(ctx context.Context) error {
-		if once {
-			return guarded.Run(ctx, roller.RunOnce)
-		}
-		return guarded.Run(ctx, roller.Run)
-	}, EndsByItself: once}
-	if once {
-		return c.run(ctx, []server.Component{roll})
-	}
-	return c.run(ctx, []server.Component{roll, {Name: "listener", Run: listener.Run}})
+	return p.alone("roll_transfers", settings.Singleton, work), nil
 }

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"context"
@@ -14,7 +14,12 @@ import (
 
 // triggerSettings are those of trigger_transfers.
 type triggerSettings struct {
-	ComponentSettings
+	PartSettings
+	TriggerSettings
+}
+
+// TriggerSettings are those of looking for transfers whose time has come.
+type TriggerSettings struct {
 	config.Transfers
 	config.Trigger
 }
@@ -28,15 +33,15 @@ func newTriggerTransfersCommand(environment []string) *cobra.Command {
 number of processes may do that at the same time.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var settings triggerSettings
-			logger, err := loadSettings(cmd, environment, &settings, &settings.Log)
+			logger, err := LoadSettings(cmd, environment, &settings, &settings.Log)
 			if err != nil {
 				return err
 			}
 			return triggerTransfers(cmd.Context(), settings, quitEarly, logger)
 		},
 	}
-	overrideFlag(cmd, "processes", "p", "TRIGGER_TRANSFERS_PROCESSES")
-	overrideFlag(cmd, "wait", "w", "TRIGGER_TRANSFERS_PERIOD")
+	OverrideFlag(cmd, "processes", "p", "TRIGGER_TRANSFERS_PROCESSES")
+	OverrideFlag(cmd, "wait", "w", "TRIGGER_TRANSFERS_PERIOD")
 	cmd.Flags().BoolVar(&quitEarly, "quit-early", false, "end when all transfers that are due have been found")
 	return cmd
 }
@@ -46,26 +51,36 @@ func triggerTransfers(ctx context.Context, settings triggerSettings, once bool, 
 	if settings.Processes == 0 && once {
 		return nil
 	}
-	c, err := openComponent(settings.ComponentSettings, logger)
+	p, err := openPart(settings.PartSettings, logger)
 	if err != nil {
 		return err
 	}
-	if err := c.registry.Register(attempt.NewCollector(c.db, time.Now, logger)); err != nil {
-		c.db.Close()
+	p.once = once
+	components, err := p.triggers(settings.TriggerSettings)
+	if err != nil {
+		p.close()
 		return err
 	}
+	return p.run(ctx, server.Server{Components: components})
+}
+
+// triggers returns the components that look for transfers whose time has come.
+func (p *part) triggers(settings TriggerSettings) ([]server.Component, error) {
+	if err := p.registry.Register(attempt.NewCollector(p.db, time.Now, p.logger)); err != nil {
+		return nil, err
+	}
 	trigger := &attempt.Trigger{
-		DB:                 c.db,
+		DB:                 p.db,
 		HealthyCommitDelay: settings.HealthyCommitDelay,
-		Period:             settings.Trigger.Period,
+		Period:             settings.Period,
 		Burst:              settings.BurstCount,
 		Now:                time.Now,
-		Metrics:            attempt.NewMetrics(c.registry),
-		Logger:             logger,
+		Metrics:            p.rules().Attempts,
+		Logger:             p.logger,
 	}
 	component := server.Component{Name: "trigger_transfers", Run: trigger.Run}
-	if once {
+	if p.once {
 		component.Run, component.EndsByItself = trigger.RunOnce, true
 	}
-	return c.run(ctx, server.Copies(settings.Processes, component))
+	return server.Copies(settings.Processes, component), nil
 }

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"context"
@@ -11,7 +11,6 @@ import (
 	"github.com/circular-trade/circular-trade/internal/broker"
 	"github.com/circular-trade/circular-trade/internal/config"
 	"github.com/circular-trade/circular-trade/internal/outbox"
-	"github.com/circular-trade/circular-trade/internal/postgres"
 	"github.com/circular-trade/circular-trade/internal/server"
 	"github.com/circular-trade/circular-trade/internal/smp"
 )
@@ -105,7 +104,12 @@ func newIdleFlushCommand(environment []string, name string) *cobra.Command {
 
 // flushSettings are those of all commands that send messages.
 type flushSettings struct {
-	ComponentSettings
+	PartSettings
+	FlushSettings
+}
+
+// FlushSettings are those of sending messages.
+type FlushSettings struct {
 	config.ProtocolBroker
 	config.InternalBroker
 	config.ParentShard
@@ -125,48 +129,42 @@ func newFlushCommand(
 		if settings.Bursts.MessageTypes == nil {
 			settings.Bursts.MessageTypes = []string{}
 		}
-		logger, err := loadSettings(cmd, environment, &settings, &settings.Log)
+		logger, err := LoadSettings(cmd, environment, &settings, &settings.Log)
 		if err != nil {
 			return err
 		}
 		return flush(cmd.Context(), settings, typesOf(logger, args), quitEarly, logger)
 	}
-	overrideFlag(cmd, "processes", "p", "FLUSH_PROCESSES")
-	overrideFlag(cmd, "wait", "w", "FLUSH_PERIOD")
+	OverrideFlag(cmd, "processes", "p", "FLUSH_PROCESSES")
+	OverrideFlag(cmd, "wait", "w", "FLUSH_PERIOD")
 	cmd.Flags().BoolVar(&quitEarly, "quit-early", false, "end when the outbox has been gone through once")
 	return cmd
 }
 
 // flush sends messages of some types until the process is asked to end, or only once.
 func flush(ctx context.Context, settings flushSettings, types []string, once bool, logger *slog.Logger) error {
+	const name = "flush_messages"
 	if len(types) == 0 && once {
 		return nil
 	}
-	c, err := openComponent(settings.ComponentSettings, logger)
+	p, err := openPart(settings.PartSettings, logger)
 	if err != nil {
 		return err
 	}
+	p.once = once
 	if len(types) == 0 {
-		return c.run(ctx, server.Copies(0, server.Component{Name: "flush_messages"}))
+		return p.run(ctx, server.Server{Components: server.Copies(0, server.Component{Name: name})})
 	}
-	listener := postgres.NewListener(c.db.URL(), logger)
-	flusher, err := newFlusher(c, settings, types, listener)
+	flusher, err := p.flusher(name, settings.FlushSettings, types)
 	if err != nil {
-		c.db.Close()
+		p.close()
 		return err
 	}
-	if once {
-		return c.run(ctx, []server.Component{{Name: "flush_messages", Run: flusher.RunOnce, EndsByItself: true}})
-	}
-	return c.run(ctx, []server.Component{
-		{Name: "flush_messages", Run: flusher.Run},
-		{Name: "listener", Run: listener.Run},
-	})
+	return p.run(ctx, server.Server{Components: []server.Component{flusher}})
 }
 
-func newFlusher(
-	c *component, settings flushSettings, types []string, listener *postgres.Listener,
-) (*outbox.Flusher, error) {
+// flusher returns the component that sends messages of some types.
+func (p *part) flusher(name string, settings FlushSettings, types []string) (server.Component, error) {
 	bursts := make(map[string]int, len(types))
 	for _, messageType := range types {
 		bursts[messageType] = settings.Bursts.Of(messageType)
@@ -175,27 +173,34 @@ func newFlusher(
 	if !settings.IsSet() {
 		internalURL = settings.ProtocolBroker.URL
 	}
-	brokerMetrics := broker.NewMetrics(c.registry)
-	if err := c.registry.Register(outbox.NewBacklogCollector(c.db, c.logger)); err != nil {
-		return nil, err
+	if err := p.registry.Register(outbox.NewBacklogCollector(p.db, p.logger)); err != nil {
+		return server.Component{}, err
 	}
-	return outbox.NewFlusher(outbox.Config{
-		DB: c.db,
+	brokerMetrics := p.brokerMetrics()
+	flusher, err := outbox.NewFlusher(outbox.Config{
+		DB: p.db,
 		NewPublisher: func(class smp.Class) outbox.Publisher {
 			url := settings.ProtocolBroker.URL
 			if class == smp.ClassInternal {
 				url = internalURL
 			}
-			return broker.NewPublisher(broker.PublisherConfig{URL: string(url), Metrics: brokerMetrics, Log: c.logger})
+			return broker.NewPublisher(broker.PublisherConfig{URL: string(url), Metrics: brokerMetrics, Log: p.logger})
 		},
 		Types:               types,
 		Bursts:              bursts,
 		Processes:           settings.Processes,
 		Period:              settings.Period,
-		Listener:            listener,
-		Realm:               settings.Realm,
+		Listener:            p.listener(),
+		Realm:               p.settings.Realm,
 		DeleteParentRecords: settings.DeleteRecords,
-		Metrics:             outbox.NewMetrics(c.registry),
-		Logger:              c.logger,
+		Metrics:             outbox.NewMetrics(p.registry),
+		Logger:              p.logger,
 	})
+	if err != nil {
+		return server.Component{}, err
+	}
+	if p.once {
+		return server.Component{Name: name, Run: flusher.RunOnce, EndsByItself: true}, nil
+	}
+	return server.Component{Name: name, Run: flusher.Run}, nil
 }

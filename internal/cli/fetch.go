@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"context"
@@ -13,14 +13,17 @@ import (
 	"github.com/circular-trade/circular-trade/internal/currency"
 	"github.com/circular-trade/circular-trade/internal/fetch"
 	"github.com/circular-trade/circular-trade/internal/fetcher"
-	"github.com/circular-trade/circular-trade/internal/postgres"
 	"github.com/circular-trade/circular-trade/internal/server"
-	"github.com/circular-trade/circular-trade/internal/shard"
 )
 
 // fetchSettings are those of the command that fetches documents.
 type fetchSettings struct {
-	ComponentSettings
+	PartSettings
+	FetchSettings
+}
+
+// FetchSettings are those of fetching documents.
+type FetchSettings struct {
 	config.Fetch
 	config.DebtorInfo
 	config.Pegs
@@ -35,75 +38,63 @@ func newFetchDebtorInfosCommand(environment []string) *cobra.Command {
 Any number of processes may do that at the same time.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var settings fetchSettings
-			logger, err := loadSettings(cmd, environment, &settings, &settings.Log)
+			logger, err := LoadSettings(cmd, environment, &settings, &settings.Log)
 			if err != nil {
 				return err
 			}
 			return fetchDebtorInfos(cmd.Context(), settings, quitEarly, logger)
 		},
 	}
-	overrideFlag(cmd, "processes", "p", "HTTP_FETCH_PROCESSES")
-	overrideFlag(cmd, "connections", "c", "HTTP_FETCH_CONNECTIONS")
-	overrideFlag(cmd, "timeout", "t", "HTTP_FETCH_TIMEOUT")
-	overrideFlag(cmd, "wait", "w", "HTTP_FETCH_PERIOD")
+	OverrideFlag(cmd, "processes", "p", "HTTP_FETCH_PROCESSES")
+	OverrideFlag(cmd, "connections", "c", "HTTP_FETCH_CONNECTIONS")
+	OverrideFlag(cmd, "timeout", "t", "HTTP_FETCH_TIMEOUT")
+	OverrideFlag(cmd, "wait", "w", "HTTP_FETCH_PERIOD")
 	cmd.Flags().BoolVar(&quitEarly, "quit-early", false, "end when everything that is due has been fetched once")
 	return cmd
 }
 
-// currencyRules returns the rules about currencies. Messages and pegs have further settings.
-func currencyRules(realm shard.Realm, info config.DebtorInfo, logger *slog.Logger) *currency.Rules {
-	return &currency.Rules{
-		Realm: realm, DocumentExpiry: info.DocumentExpiry, ClaimExpiry: info.ClaimExpiry, Logger: logger,
-	}
-}
-
 // fetchDebtorInfos fetches documents until the process is asked to end, or only once.
 func fetchDebtorInfos(ctx context.Context, settings fetchSettings, once bool, logger *slog.Logger) error {
-	const name = "fetch_debtor_infos"
 	if settings.Processes == 0 && once {
 		return nil
 	}
-	c, err := openComponent(settings.ComponentSettings, logger)
+	p, err := openPart(settings.PartSettings, logger)
 	if err != nil {
 		return err
 	}
-	rules := currencyRules(settings.Realm, settings.DebtorInfo, logger)
-	rules.MaxDistanceToBase = settings.MaxDistanceToBase
-	if err := c.registry.Register(currency.NewCollector(rules, c.db)); err != nil {
-		c.db.Close()
-		return err
-	}
-	if settings.Processes == 0 {
-		return c.run(ctx, server.Copies(0, server.Component{Name: name}))
-	}
-	listener := postgres.NewListener(c.db.URL(), logger)
-	components, closeClients, err := newFetchers(c, settings, rules, listener, once)
+	p.once = once
+	components, closeClients, err := p.fetchers(settings.FetchSettings)
 	if err != nil {
-		c.db.Close()
+		p.close()
 		return err
 	}
 	defer closeClients()
-	if !once {
-		components = append(components, server.Component{Name: "listener", Run: listener.Run})
-	}
-	return c.run(ctx, components)
+	return p.run(ctx, server.Server{Components: components})
 }
 
-// newFetchers returns the fetchers, each of which has connections of its own.
-func newFetchers(
-	c *component, settings fetchSettings, rules *currency.Rules, listener *postgres.Listener, once bool,
-) (components []server.Component, closeClients func(), err error) {
+// fetchers returns the components that fetch documents, each of which has connections of its own.
+func (p *part) fetchers(settings FetchSettings) (components []server.Component, closeClients func(), err error) {
+	rules := &currency.Rules{
+		Realm:             p.settings.Realm,
+		DocumentExpiry:    settings.DocumentExpiry,
+		ClaimExpiry:       settings.ClaimExpiry,
+		MaxDistanceToBase: settings.MaxDistanceToBase,
+		Logger:            p.logger,
+	}
+	if err := p.registry.Register(currency.NewCollector(rules, p.db)); err != nil {
+		return nil, nil, err
+	}
 	roots, err := fetch.LoadRoots(settings.CertFile)
 	if err != nil {
 		return nil, nil, err
 	}
-	metrics := fetcher.NewMetrics(c.registry)
+	metrics := fetcher.NewMetrics(p.registry)
 	var clients []*fetch.Client
-	components = server.Copies(settings.Processes, server.Component{Name: "fetch_debtor_infos", EndsByItself: once})
-	for i := range components {
+	components = server.Copies(settings.Processes, server.Component{Name: "fetch_debtor_infos", EndsByItself: p.once})
+	for i := range components[:settings.Processes] {
 		client := fetch.NewClient(fetch.Config{
 			MediaType:       coininfo.MediaType,
-			Timeout:         settings.Fetch.Timeout,
+			Timeout:         settings.Timeout,
 			Connections:     settings.Connections,
 			HostConnections: settings.HostConnections,
 			MaxBodyBytes:    settings.MaxBodyBytes,
@@ -113,22 +104,22 @@ func newFetchers(
 		})
 		clients = append(clients, client)
 		f := fetcher.New(fetcher.Config{
-			DB:              c.db,
+			DB:              p.db,
 			Rules:           rules,
 			Downloader:      client,
 			Connections:     settings.Connections,
 			HostConnections: settings.HostConnections,
-			Timeout:         settings.Fetch.Timeout,
+			Timeout:         settings.Timeout,
 			Burst:           settings.BurstCount,
 			Period:          settings.Period,
-			Listener:        listener,
+			Listener:        p.listener(),
 			Now:             time.Now,
 			Random:          rand.Float64,
 			Metrics:         metrics,
-			Logger:          c.logger,
+			Logger:          p.logger,
 		})
 		components[i].Run = f.Run
-		if once {
+		if p.once {
 			components[i].Run = f.RunOnce
 		}
 	}

@@ -1,0 +1,189 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/circular-trade/circular-trade/internal/broker"
+	"github.com/circular-trade/circular-trade/internal/config"
+	"github.com/circular-trade/circular-trade/internal/guard"
+	"github.com/circular-trade/circular-trade/internal/postgres"
+	"github.com/circular-trade/circular-trade/internal/rulebook"
+	"github.com/circular-trade/circular-trade/internal/server"
+	"github.com/circular-trade/circular-trade/internal/solverdb"
+	"github.com/circular-trade/circular-trade/internal/workerdb"
+)
+
+// PartSettings are what all parts of a worker need to know.
+type PartSettings struct {
+	Common
+	config.Status
+	config.WorkerDatabase
+	config.Shard
+}
+
+// A part is what a part of a worker works with, or all parts of a worker do together. Whoever opens one has to run it.
+type part struct {
+	settings PartSettings
+	logger   *slog.Logger
+	registry *prometheus.Registry
+	db       *workerdb.DB
+	solver   *solverdb.DB // of parts that need it
+	checks   []server.Check
+
+	// Once has a part end when it has looked once at what there is to do.
+	once bool
+
+	// StandBy has a part that another process does already wait until that process ends, instead of giving up.
+	standBy bool
+
+	commits     *postgres.Listener // to the worker's database
+	turns       *postgres.Listener // to the solver database
+	brokers     *broker.Metrics
+	ruleMetrics *rulebook.Metrics
+}
+
+// openPart connects a part of a worker with the worker's database.
+func openPart(settings PartSettings, logger *slog.Logger) (*part, error) {
+	p := &part{settings: settings, logger: logger, registry: prometheus.NewRegistry()}
+	url, err := postgres.ParseURL(string(settings.WorkerDatabase.URL))
+	if err != nil {
+		return nil, err
+	}
+	p.db, err = workerdb.Open(url, postgres.Options{
+		MaxConns:        settings.Pool.MaxConnections(),
+		AcquireTimeout:  settings.Pool.Timeout,
+		MaxConnLifetime: settings.Pool.Recycle,
+		Registerer:      p.registry,
+	})
+	if err != nil {
+		return nil, err
+	}
+	p.checks = []server.Check{{Name: "worker database", Answers: p.ready}}
+	return p, nil
+}
+
+// openSolver connects the part with the solver database, too.
+func (p *part) openSolver(settings config.SolverDatabase) error {
+	url, err := postgres.ParseURL(string(settings.URL))
+	if err != nil {
+		return err
+	}
+	p.solver, err = solverdb.Open(url, postgres.Options{MaxConns: settings.PoolSize, Registerer: p.registry})
+	if err != nil {
+		return err
+	}
+	p.checks = append(p.checks, server.Check{Name: "solver database", Answers: func(ctx context.Context) error {
+		return migrated(ctx, p.solver.Migrated)
+	}})
+	return nil
+}
+
+// ready returns an error unless the worker's database answers, and has been migrated.
+func (p *part) ready(ctx context.Context) error {
+	return migrated(ctx, p.db.Migrated)
+}
+
+func migrated(ctx context.Context, is func(context.Context) (bool, error)) error {
+	done, err := is(ctx)
+	if err == nil && !done {
+		err = ErrNotMigrated
+	}
+	return err
+}
+
+// listener returns what tells of commits to the worker's database.
+func (p *part) listener() *postgres.Listener {
+	if p.commits == nil {
+		p.commits = postgres.NewListener(p.db.URL(), p.logger)
+	}
+	return p.commits
+}
+
+// turnListener returns what tells of commits to the solver database.
+func (p *part) turnListener() *postgres.Listener {
+	if p.turns == nil {
+		p.turns = postgres.NewListener(p.solver.URL(), p.logger)
+	}
+	return p.turns
+}
+
+func (p *part) brokerMetrics() *broker.Metrics {
+	if p.brokers == nil {
+		p.brokers = broker.NewMetrics(p.registry)
+	}
+	return p.brokers
+}
+
+func (p *part) rules() rulebook.Metrics {
+	if p.ruleMetrics == nil {
+		metrics := rulebook.NewMetrics(p.registry)
+		p.ruleMetrics = &metrics
+	}
+	return *p.ruleMetrics
+}
+
+// alone returns a component that does some work as long as no other process does the same on the same database.
+func (p *part) alone(name string, settings config.Singleton, work func(context.Context) error) server.Component {
+	guarded := p.guard(name, settings)
+	guarded.StandBy = p.standBy
+	return server.Component{Name: name, EndsByItself: p.once, Run: func(ctx context.Context) error {
+		return fatalIfHeld(guarded.Run(ctx, work))
+	}}
+}
+
+func (p *part) guard(name string, settings config.Singleton) guard.Guard {
+	return guard.Guard{
+		Component: name,
+		Connect:   func(ctx context.Context) (*pgx.Conn, error) { return postgres.Connect(ctx, p.db.URL()) },
+		Wait:      settings.Wait,
+		Logger:    p.logger,
+	}
+}
+
+// fatalIfHeld has a process end if another one does its work. To start it again would not help.
+func fatalIfHeld(err error) error {
+	if errors.Is(err, guard.ErrHeld) {
+		return server.Fatal(err)
+	}
+	return err
+}
+
+// run runs a process made of components until it is asked to end, or something fails, and closes the databases.
+func (p *part) run(ctx context.Context, process server.Server) error {
+	process.Checks, process.Registry, process.Logger = p.checks, p.registry, p.logger
+	if p.settings.Port != 0 {
+		process.StatusAddress = fmt.Sprintf(":%d", p.settings.Port)
+	}
+	if !p.once {
+		process.Components = append(process.Components, p.listeners()...)
+	}
+	err := process.Run(ctx)
+	if !errors.Is(err, server.ErrNotStopped) && !errors.Is(err, server.ErrInterrupted) {
+		p.close() // otherwise this would wait for those who still use them
+	}
+	return err
+}
+
+func (p *part) listeners() (components []server.Component) {
+	if p.commits != nil {
+		components = append(components, server.Component{Name: "listener", Run: p.commits.Run})
+	}
+	if p.turns != nil {
+		components = append(components, server.Component{Name: "turn_listener", Run: p.turns.Run})
+	}
+	return components
+}
+
+// close is for parts that have not been run.
+func (p *part) close() {
+	p.db.Close()
+	if p.solver != nil {
+		p.solver.Close()
+	}
+}
