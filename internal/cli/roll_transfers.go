@@ -5,9 +5,11 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 
 	"github.com/circular-trade/circular-trade/internal/config"
+	"github.com/circular-trade/circular-trade/internal/lock"
 	"github.com/circular-trade/circular-trade/internal/server"
 	"github.com/circular-trade/circular-trade/internal/settlement"
 )
@@ -79,8 +81,12 @@ func rollTransfers(
 
 // transferRoller returns the component that has collectors take their steps.
 func (p *part) transferRoller(settings RollTransfersSettings, period time.Duration) (server.Component, error) {
-	if err := p.registry.Register(settlement.NewCollector(p.db, p.logger)); err != nil {
-		return server.Component{}, err
+	for _, metrics := range []prometheus.Collector{
+		settlement.NewCollector(p.db, p.logger), lock.NewCollector(p.db, time.Now, p.logger),
+	} {
+		if err := p.registry.Register(metrics); err != nil {
+			return server.Component{}, err
+		}
 	}
 	roller := &settlement.Roller{
 		DB:                  p.db,

@@ -30,7 +30,6 @@ type workerSettings struct {
 	config.Trigger
 	config.PristineCollectors
 	config.WorkerTurns
-	config.Pouring
 	Bursts config.Bursts
 }
 

@@ -3,7 +3,9 @@ package lock
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/circular-trade/circular-trade/internal/demurrage"
@@ -18,7 +20,7 @@ import (
 func (r *Rules) HandleCandidateOffers(
 	ctx context.Context, tx *workerdb.Tx, now time.Time, offers []*smp.CandidateOffer,
 ) error {
-	turns, err := shareTurns(ctx, tx, offers)
+	turns, err := r.shareTurns(ctx, tx, now, offers)
 	if err != nil {
 		return err
 	}
@@ -69,7 +71,7 @@ func (r *Rules) drop(reason dropReason) {
 type dropReason string
 
 const (
-	dropTurnClosed  dropReason = "turn_closed"  // its turn is not known, or does not take offers any more
+	dropTurnClosed  dropReason = "turn_closed"  // its turn is not known, or it is too late for its offers
 	dropLocked      dropReason = "locked"       // there is a lock in force
 	dropNoCollector dropReason = "no_collector" // nobody collects the currency
 	dropTooSmall    dropReason = "too_small"    // too little for a trade may be left at the collection deadline
@@ -86,24 +88,45 @@ type turnTerms struct {
 
 // shareTurns returns the terms of those turns of offers that still take offers. They go on doing so until the
 // transaction ends: a turn is not closed before all locks are there for which its offers are searched.
-func shareTurns(ctx context.Context, tx *workerdb.Tx, offers []*smp.CandidateOffer) (map[int32]turnTerms, error) {
+func (r *Rules) shareTurns(
+	ctx context.Context, tx *workerdb.Tx, now time.Time, offers []*smp.CandidateOffer,
+) (map[int32]turnTerms, error) {
 	turns := map[int32]turnTerms{}
-	var ids []int32
-	for _, o := range offers {
-		if _, twice := turns[o.TurnID]; !twice {
-			turns[o.TurnID] = turnTerms{}
-			ids = append(ids, o.TurnID)
-		}
+	ids, err := r.timelyTurns(ctx, tx, now, offers)
+	if err != nil || len(ids) == 0 {
+		return turns, err
 	}
 	rows, err := tx.ShareTurnsThatTakeOffers(ctx, ids)
 	if err != nil {
-		return nil, fmt.Errorf("looking which of %d turns still take offers: %w", len(ids), err)
+		return nil, fmt.Errorf("keeping %d turns open for offers: %w", len(ids), err)
 	}
-	clear(turns)
 	for _, row := range rows {
 		turns[row.TurnID] = turnTerms{row.MinTradeAmount, orEndless(row.CollectionDeadline)}
 	}
 	return turns, nil
+}
+
+// timelyTurns returns those turns of offers that it is not yet time to close. Whoever wants to close a turn has to wait
+// until nobody shares it. As long as offers come one after the other, there is always somebody who does, so offers that
+// are too late have to be kept from it.
+func (r *Rules) timelyTurns(
+	ctx context.Context, tx *workerdb.Tx, now time.Time, offers []*smp.CandidateOffer,
+) (timely []int32, err error) {
+	named := map[int32]struct{}{}
+	for _, o := range offers {
+		named[o.TurnID] = struct{}{}
+	}
+	rows, err := tx.TurnsThatTakeOffers(ctx, slices.Collect(maps.Keys(named)))
+	if err != nil {
+		return nil, fmt.Errorf("looking which of %d turns still take offers: %w", len(named), err)
+	}
+	for _, row := range rows { // phase 2 has a deadline
+		lead := r.Lead(row.PhaseDeadline.Sub(row.StartedAt))
+		if !now.After(row.PhaseDeadline.Add(-lead)) {
+			timely = append(timely, row.TurnID)
+		}
+	}
+	return timely, nil
 }
 
 // usableCollectors returns the collectors of the currencies that are offered, in the order of their IDs. Collectors

@@ -27,6 +27,10 @@ type Settings struct {
 	// MinDemurrageRate is the worst interest rate of accounts that take part, in percent per year, from -99 to 0.
 	MinDemurrageRate float64
 
+	// Lead is how long before the deadline of phase 2 no offers are accepted any more, because they are about to be poured.
+	// It takes the time from the start of the turn to that deadline.
+	Lead func(startToDeadline time.Duration) time.Duration
+
 	// DispatchingSlack is how long after the collection deadline of its turn a buyer may still be paid.
 	DispatchingSlack time.Duration
 

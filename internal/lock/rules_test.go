@@ -225,6 +225,28 @@ func TestTurnsThatTakeNoOffers(t *testing.T) {
 	w.mustCount("trade_lock_events_total", `event="initiated"`, 1)
 }
 
+// Too late for the offers to be poured is too late to lock anything: whoever wants to close the turn must not have to wait
+// until there are no more offers.
+func TestLateOffersDoNotKeepTurnsOpen(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	pouring := began.Add(day - day/10) // the lead of the world
+	early, late := offer(5000), offer(5000)
+	late.CreditorID++
+	w.handle(pouring, offers(early))
+	w.inTx(func(ctx context.Context, tx *workerdb.Tx) error {
+		if err := w.rules.HandleCandidateOffers(ctx, tx, pouring.Add(time.Microsecond), offers(late)); err != nil {
+			return err
+		}
+		_, err := w.db.Pool().Exec(ctx, "SELECT * FROM worker_turn WHERE turn_id = $1 FOR UPDATE NOWAIT", turn)
+		return err
+	})
+	if l := w.theLock(); l.CreditorID != early.CreditorID {
+		t.Errorf("the lock is that of %d", l.CreditorID)
+	}
+	w.mustCount("trade_lock_dropped_offers_total", `reason="turn_closed"`, 1)
+}
+
 // mustCount checks one value of a counter.
 func (w *world) mustCount(name, label string, want int) {
 	w.Helper()

@@ -71,6 +71,7 @@ func newWorldOn(tb testing.TB, db *workerdb.DB) *world {
 			ExtendedMessages: true,
 			MinCollectorID:   0x10000000000, MaxCollectorID: 0x100000007ff,
 			MinDemurrageRate: -50,
+			Lead:             func(startToDeadline time.Duration) time.Duration { return startToDeadline / 10 },
 			DispatchingSlack: 180 * day, MaxAge: 365 * day, ReleasedMaxAge: 30 * day,
 		},
 		CollectingFailed: w.collectingFailed,
@@ -105,7 +106,8 @@ func (w *world) insertTurn(id int32, phase, subphase int, deadline *time.Time) {
 	w.exec(`INSERT INTO worker_turn (
 		turn_id, started_at, base_debtor_info_locator, base_debtor_id, max_distance_to_base, min_trade_amount, phase,
 		phase_deadline, collection_started_at, collection_deadline, subphase
-	) VALUES ($1, $2, 'base', 1, 10, $3, $4, $2, $2, $5, $6)`, id, began, minTradeAmount, phase, deadline, subphase)
+	) VALUES ($1, $2, 'base', 1, 10, $3, $4, $7, $2, $5, $6)`,
+		id, began, minTradeAmount, phase, deadline, subphase, began.Add(day))
 }
 
 func (w *world) insertCollector(debtor swpt.DebtorID, id swpt.CreditorID) {

@@ -34,6 +34,7 @@ type Settings struct {
 	config.Accounts
 	config.InterestRates
 	config.AccountLocks
+	config.Pouring
 	config.Transfers
 	config.Slacks
 	config.DebtorInfo
@@ -106,6 +107,7 @@ func newBook(realm shard.Realm, s Settings, metrics Metrics, logger *slog.Logger
 			MinCollectorID:   s.MinID,
 			MaxCollectorID:   s.MaxID,
 			MinDemurrageRate: s.MinDemurrageRate,
+			Lead:             s.Lead,
 			DispatchingSlack: s.Dispatching,
 			MaxAge:           s.MaxAge,
 			ReleasedMaxAge:   s.ReleasedMaxAge,

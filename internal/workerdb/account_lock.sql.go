@@ -125,6 +125,50 @@ func (q *Queries) CollectionDeadlines(ctx context.Context, turnIds []int32) ([]C
 	return items, nil
 }
 
+const countAccountLocks = `-- name: CountAccountLocks :many
+SELECT counted.state, count(*) AS locks, min(counted.initiated_at)::TIMESTAMPTZ AS oldest_at
+FROM (
+    SELECT
+        CASE
+            WHEN released_at IS NOT NULL THEN 'released'
+            WHEN finalized_at IS NOT NULL THEN 'settled'
+            WHEN transfer_id IS NOT NULL THEN 'prepared'
+            ELSE 'initiated'
+        END::TEXT AS state,
+        initiated_at
+    FROM account_lock
+    LIMIT $1::BIGINT
+) AS counted
+GROUP BY counted.state
+`
+
+type CountAccountLocksRow struct {
+	State    string
+	Locks    int64
+	OldestAt time.Time
+}
+
+// Counts locks by their state, among the first ones in the table, and tells when the first one of each began.
+func (q *Queries) CountAccountLocks(ctx context.Context, atMost int64) ([]CountAccountLocksRow, error) {
+	rows, err := q.db.Query(ctx, countAccountLocks, atMost)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []CountAccountLocksRow
+	for rows.Next() {
+		var i CountAccountLocksRow
+		if err := rows.Scan(&i.State, &i.Locks, &i.OldestAt); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const deleteAccountLocks = `-- name: DeleteAccountLocks :exec
 DELETE FROM account_lock
 USING (SELECT unnest($1::BIGINT[]) AS creditor_id, unnest($2::BIGINT[]) AS debtor_id) AS account
@@ -493,6 +537,39 @@ func (q *Queries) TakeParticipations(ctx context.Context, arg TakeParticipations
 			&i.Amount,
 			&i.CollectorID,
 		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const turnsThatTakeOffers = `-- name: TurnsThatTakeOffers :many
+SELECT turn_id, started_at, phase_deadline
+FROM worker_turn
+WHERE turn_id = ANY($1::INTEGER[]) AND phase = 2 AND subphase = 5
+`
+
+type TurnsThatTakeOffersRow struct {
+	TurnID        int32
+	StartedAt     time.Time
+	PhaseDeadline *time.Time
+}
+
+// Returns, of some turns, those in which candidate offers are made, and from when until when.
+func (q *Queries) TurnsThatTakeOffers(ctx context.Context, turnIds []int32) ([]TurnsThatTakeOffersRow, error) {
+	rows, err := q.db.Query(ctx, turnsThatTakeOffers, turnIds)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []TurnsThatTakeOffersRow
+	for rows.Next() {
+		var i TurnsThatTakeOffersRow
+		if err := rows.Scan(&i.TurnID, &i.StartedAt, &i.PhaseDeadline); err != nil {
 			return nil, err
 		}
 		items = append(items, i)

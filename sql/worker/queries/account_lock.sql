@@ -1,3 +1,9 @@
+-- name: TurnsThatTakeOffers :many
+-- Returns, of some turns, those in which candidate offers are made, and from when until when.
+SELECT turn_id, started_at, phase_deadline
+FROM worker_turn
+WHERE turn_id = ANY(@turn_ids::INTEGER[]) AND phase = 2 AND subphase = 5;
+
 -- name: ShareTurnsThatTakeOffers :many
 -- Returns, of some turns, those for which candidate offers are still accepted, and keeps them from being closed before
 -- the transaction ends. A turn that somebody is just closing counts as closed.
@@ -20,6 +26,23 @@ SELECT debtor_id, collector_id, account_id
 FROM active_collector
 WHERE debtor_id = ANY(@debtor_ids::BIGINT[])
 ORDER BY debtor_id, collector_id;
+
+-- name: CountAccountLocks :many
+-- Counts locks by their state, among the first ones in the table, and tells when the first one of each began.
+SELECT counted.state, count(*) AS locks, min(counted.initiated_at)::TIMESTAMPTZ AS oldest_at
+FROM (
+    SELECT
+        CASE
+            WHEN released_at IS NOT NULL THEN 'released'
+            WHEN finalized_at IS NOT NULL THEN 'settled'
+            WHEN transfer_id IS NOT NULL THEN 'prepared'
+            ELSE 'initiated'
+        END::TEXT AS state,
+        initiated_at
+    FROM account_lock
+    LIMIT @at_most::BIGINT
+) AS counted
+GROUP BY counted.state;
 
 -- name: HoldAccountLocks :many
 -- Holds the locks of some accounts: nobody else can change them before the transaction ends. Of two transactions that
