@@ -24,6 +24,7 @@ import (
 	"github.com/circular-trade/circular-trade/internal/currency"
 	"github.com/circular-trade/circular-trade/internal/fetch"
 	"github.com/circular-trade/circular-trade/internal/fetcher"
+	"github.com/circular-trade/circular-trade/internal/postgres"
 	"github.com/circular-trade/circular-trade/internal/smp"
 	"github.com/circular-trade/circular-trade/internal/swpt"
 	"github.com/circular-trade/circular-trade/internal/workerdb"
@@ -60,7 +61,7 @@ func measureFetches(ctx context.Context, out io.Writer, runs, rounds int) (err e
 	if os.Getenv("TEST_POSTGRES_URL") == "" {
 		return errors.New(`there is no server to measure on: run "make bench", or set TEST_POSTGRES_URL`)
 	}
-	db, closeDatabase, err := newDatabase(ctx)
+	db, closeDatabase, err := newDatabase(ctx, postgres.Options{})
 	if err != nil {
 		return err
 	}

@@ -1,5 +1,6 @@
-// Command bench measures, and prints tables of medians. Each table measures beside it what a program without any purpose
-// of its own reaches on the same machine in the same run: times mean little elsewhere, ratios mean more.
+// Command bench measures, and prints tables of medians. Where there is such a thing, a table shows beside it what a
+// program without any purpose of its own reaches on the same machine in the same run: times mean little elsewhere,
+// ratios mean more.
 package main
 
 import (
@@ -41,7 +42,10 @@ func newCommand() *cobra.Command {
 		},
 	}
 	root.PersistentFlags().IntVar(&runs, "runs", 3, "number of runs, of which the medians are shown")
-	all := []*cobra.Command{newClearingCommand(&runs), newMessagesCommand(&runs), newFetchesCommand(&runs)}
+	all := []*cobra.Command{
+		newClearingCommand(&runs), newMessagesCommand(&runs), newRulesCommand(&runs), newTurnsCommand(&runs),
+		newFetchesCommand(&runs),
+	}
 	root.AddCommand(all...)
 	root.RunE = func(cmd *cobra.Command, args []string) error {
 		for _, part := range all {

@@ -131,7 +131,7 @@ func newTraffic(ctx context.Context, messages int) (t *traffic, closeAll func() 
 	if t.url == "" || os.Getenv("TEST_POSTGRES_URL") == "" {
 		return nil, nil, errors.New(`there are no servers to measure on: run "make bench", or set TEST_POSTGRES_URL and TEST_BROKER_URL`)
 	}
-	db, closeDatabase, err := newDatabase(ctx)
+	db, closeDatabase, err := newDatabase(ctx, postgres.Options{})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -157,47 +157,6 @@ func newTraffic(ctx context.Context, messages int) (t *traffic, closeAll func() 
 		return err
 	})
 	return t, closeAll, nil
-}
-
-// newDatabase makes a database, which has to be closed.
-func newDatabase(ctx context.Context) (db *workerdb.DB, closeDatabase func() error, err error) {
-	server, err := postgres.ParseURL(os.Getenv("TEST_POSTGRES_URL"))
-	if err != nil {
-		return nil, nil, err
-	}
-	admin, err := postgres.Connect(ctx, server)
-	if err != nil {
-		return nil, nil, err
-	}
-	// A schema is as good as a database, and the URL stays the same but for an option.
-	schema := fmt.Sprintf("bench_%d", os.Getpid())
-	drop := func() error {
-		cleaning := context.WithoutCancel(ctx)
-		_, err := admin.Exec(cleaning, "DROP SCHEMA IF EXISTS "+schema+" CASCADE")
-		return errors.Join(err, admin.Close(cleaning))
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, drop())
-		}
-	}()
-	if _, err := admin.Exec(ctx, "CREATE SCHEMA "+schema); err != nil {
-		return nil, nil, err
-	}
-	url, err := postgres.ParseURL(os.Getenv("TEST_POSTGRES_URL") + "&search_path=" + schema)
-	if err != nil {
-		return nil, nil, err
-	}
-	if err := workerdb.Migrations().Up(ctx, url); err != nil {
-		return nil, nil, err
-	}
-	if db, err = workerdb.Open(url, postgres.Options{}); err != nil {
-		return nil, nil, err
-	}
-	return db, func() error {
-		db.Close()
-		return drop()
-	}, nil
 }
 
 // offer is a message of a kind of which there are many in each turn.

@@ -174,8 +174,23 @@ func (w *work) copyResults(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("copying the results of the turn: %w", err)
 	}
+	if err := w.analyze(ctx); err != nil {
+		return err
+	}
 	w.tx.NotifyOnCommit(workerdb.TopicSettlement)
 	return w.reviseLocks(ctx)
+}
+
+// analyze has the server count what has been copied. It would do so by itself, a minute later or two. Until then, the
+// statements of other connections that have been planned when the tables were empty would read these from end to end,
+// which takes long now, for each batch of messages.
+func (w *work) analyze(ctx context.Context) error {
+	for _, s := range shares {
+		if _, err := w.tx.Exec(ctx, "ANALYZE "+s.Table); err != nil {
+			return fmt.Errorf("analyzing %s: %w", s.Table, err)
+		}
+	}
+	return nil
 }
 
 // A lockKey tells which account is locked.

@@ -34,6 +34,9 @@ type Options struct {
 	// Registerer takes the metrics of the database, until it is closed. Nil: they are not kept. Of two databases in one
 	// program, each needs a label of its own (see [prometheus.WrapRegistererWith]).
 	Registerer prometheus.Registerer
+
+	// Tracer is told of all that is sent to the server. Nil: nobody is.
+	Tracer pgx.QueryTracer
 }
 
 // A DB is a database on which transactions run. It can be used by several goroutines at a time.
@@ -69,6 +72,7 @@ func Open(url URL, options Options) (*DB, error) {
 	}
 	config.MaxConnLifetimeJitter = config.MaxConnLifetime / 10
 	config.PingTimeout = pingTimeout
+	config.ConnConfig.Tracer = options.Tracer
 	config.AfterConnect = func(_ context.Context, conn *pgx.Conn) error {
 		scanInUTC(conn.TypeMap())
 		return nil

@@ -1,11 +1,14 @@
 package postgres_test
 
 import (
+	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/circular-trade/circular-trade/internal/postgres"
@@ -60,6 +63,28 @@ func TestInstantsAreInUTC(t *testing.T) {
 	}
 	if got := value[[]time.Time](t, db, `SELECT ARRAY[(`+query+`)]`); len(got) != 1 || got[0].String() != want {
 		t.Errorf("%v, want %v", got, want)
+	}
+}
+
+// A tracer remembers the statements that it is told of.
+type tracer struct{ statements []string }
+
+func (r *tracer) TraceQueryStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceQueryStartData) context.Context {
+	r.statements = append(r.statements, data.SQL)
+	return ctx
+}
+
+func (*tracer) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
+
+func TestTracer(t *testing.T) {
+	t.Parallel()
+	r := &tracer{}
+	db := open(t, testenv.NewDatabase(t), postgres.Options{Tracer: r})
+	if err := db.InTx(t.Context(), "nothing", execute(`SELECT 1`)); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"begin isolation level repeatable read", "SELECT 1", "commit"}; !slices.Equal(r.statements, want) {
+		t.Errorf("it was told of %q, want %q", r.statements, want)
 	}
 }
 
