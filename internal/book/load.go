@@ -106,11 +106,12 @@ var nowhere = sink{
 }
 
 type loader struct {
-	book     *Book
-	opts     LoadOptions
-	loaded   Loaded
-	problems problems
-	read     atomic.Int64 // bytes
+	book       *Book
+	opts       LoadOptions
+	loaded     Loaded
+	currencies []solver.Currency
+	problems   problems
+	read       atomic.Int64 // bytes
 }
 
 func (l *loader) load(ctx context.Context, openMarket func(*solver.Prices) sink) error {
@@ -118,6 +119,7 @@ func (l *loader) load(ctx context.Context, openMarket func(*solver.Prices) sink)
 	if err != nil {
 		return err
 	}
+	l.currencies = rows
 	// If the currencies have problems, the offers are read for the sake of their own problems.
 	to := nowhere
 	if l.problems.total == 0 {
