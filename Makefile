@@ -7,7 +7,7 @@ SHELL := bash
 # More arguments for `make test` and `make bench`, as in: make test ARGS='-run TestFloors -v'
 ARGS ?=
 
-# Where `make demo` puts the offer book that it makes, the cleared market, and the report about it.
+# Where `make demo` puts logs, and the report about the cleared market.
 DEMO_DIR ?= demo-output
 
 .PHONY: help
@@ -62,9 +62,14 @@ check: check-generated lint test ## Do all that continuous integration does.
 tools: .bin/benchstat .bin/gofumpt .bin/golangci-lint .bin/sqlc ## Build the pinned tools into .bin/.
 
 .PHONY: demo
-demo: ensure-go ## Make a small offer book, clear it, and write a report to $DEMO_DIR.
-	go run ./cmd/trade generate --out $(DEMO_DIR)/book --currencies 200 --traders 2000 --seed 1
-	go run ./cmd/trade solve --book $(DEMO_DIR)/book --out $(DEMO_DIR)/out --report $(DEMO_DIR)/report.html
+demo: ensure-go ## Watch a trading turn in a simulated town, on servers of its own; ARGS are passed on to trade demo.
+	@scripts/services go run ./cmd/trade demo --dir $(DEMO_DIR) $(ARGS)
+
+.PHONY: soak
+soak: ensure-go ## Let processes die at random in a stormy world, seed after seed, until something is wrong or Ctrl-C.
+	@seed=$${SEED:-1}; while scripts/services go run ./cmd/trade demo --dir $(DEMO_DIR) \
+		--profile storm --faults --turns 2 --seed $$seed $(ARGS); do seed=$$((seed + 1)); done; \
+	printf 'Stopped at seed %s. To see it again: make soak SEED=%s\n' "$$seed" "$$seed" >&2; exit 1
 
 .PHONY: clean
 clean: ## Remove all that these tasks have made.

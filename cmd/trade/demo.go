@@ -1,0 +1,129 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/circular-trade/circular-trade/internal/book"
+	"github.com/circular-trade/circular-trade/internal/demo"
+	"github.com/circular-trade/circular-trade/internal/world"
+)
+
+// demoOptions are the flags of the command.
+type demoOptions struct {
+	book, profile         string
+	customers, currencies int
+	seed                  uint64
+	shards, turns         int
+	faults, keep          bool
+	dir                   string
+	postgres, broker      string
+}
+
+const demoHelp = `Shows the service at work, in a simulated world: a small town by default, whose businesses hand out tokens for what
+they make, and whose people have too many of some and would rather have others. Accounting authorities, a creditors
+agent, and the websites of issuers are simulated; the solver, the workers, PostgreSQL and RabbitMQ are real.
+
+The servers are taken from the environment (TEST_POSTGRES_URL, TEST_BROKER_URL), where scripts/services puts them; run
+'make demo' to have everything installed and started. The demo makes databases of its own there, and drops them at the
+end.
+
+It ends with status 0 only if every transfer has come to its end, and the world has found nothing wrong.`
+
+func newDemoCommand() *cobra.Command {
+	var opts demoOptions
+	cmd := &cobra.Command{
+		Use:   "demo",
+		Short: "Watch trading turns happen in a simulated world",
+		Long:  demoHelp,
+		Example: `  trade demo
+  trade demo --customers 1000 --currencies 50 --shards 4 --turns 2 --profile noisy
+  trade demo --book book --keep`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			settings, err := opts.settings(cmd.Context())
+			if err != nil {
+				return err
+			}
+			settings.Out = cmd.OutOrStdout()
+			if file, ok := settings.Out.(*os.File); ok {
+				settings.IsTerminal = term.IsTerminal(int(file.Fd()))
+			}
+			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+			defer stop()
+			return demo.Run(ctx, settings)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&opts.book, "book", "", "`DIR` with an offer book as for 'trade solve', whose offers customers shall have")
+	flags.IntVar(&opts.customers, "customers", 0, "make up `N` customers, instead of the small town")
+	flags.IntVar(&opts.currencies, "currencies", 100, "with --customers: how many currencies, `N`")
+	flags.Uint64Var(&opts.seed, "seed", 1, "seed `S` of all that is left to chance")
+	flags.StringVar(&opts.profile, "profile", "calm", "`NAME` of how the world behaves: calm, noisy, or storm")
+	flags.IntVar(&opts.shards, "shards", 2, "number `N` of workers: 1, 2, 4, 8, or 16")
+	flags.IntVar(&opts.turns, "turns", 1, "number `N` of turns")
+	flags.BoolVar(&opts.faults, "faults", false, "kill processes at random moments while turns go on, and start them again")
+	flags.BoolVar(&opts.keep, "keep", false, "leave everything running at the end, and tell where it is")
+	flags.StringVar(&opts.dir, "dir", "demo-output", "`DIR` for logs and the report, made if missing")
+	flags.StringVar(&opts.postgres, "postgres", os.Getenv("TEST_POSTGRES_URL"), "`URL` of a PostgreSQL server (default: TEST_POSTGRES_URL)")
+	flags.StringVar(&opts.broker, "broker", os.Getenv("TEST_BROKER_URL"), "`URL` of a virtual host of a RabbitMQ broker (default: TEST_BROKER_URL)")
+	for _, url := range []string{"postgres", "broker"} {
+		flags.Lookup(url).DefValue = "" // it may hold a password
+	}
+	return cmd
+}
+
+func (o *demoOptions) settings(ctx context.Context) (demo.Settings, error) {
+	s := demo.Settings{
+		PostgresURL: o.postgres, BrokerURL: o.broker, Seed: o.seed, Shards: o.shards, Turns: o.turns,
+		Faults: o.faults, Keep: o.keep, Dir: o.dir,
+	}
+	if o.postgres == "" || o.broker == "" {
+		return s, errors.New("there are no servers: run 'make demo', or set TEST_POSTGRES_URL and TEST_BROKER_URL")
+	}
+	switch {
+	case o.shards < 1 || o.shards > 16 || o.shards&(o.shards-1) != 0:
+		return s, usageErrorf("--shards: %d is not 1, 2, 4, 8, or 16", o.shards)
+	case o.turns < 1:
+		return s, usageErrorf("--turns: there has to be at least one")
+	case o.book != "" && o.customers != 0:
+		return s, usageErrorf("--book and --customers exclude each other")
+	}
+	profiles := map[string]func() world.Profile{"calm": world.Calm, "noisy": world.Noisy, "storm": world.Storm}
+	profile, found := profiles[o.profile]
+	if !found {
+		return s, usageErrorf("--profile: %q is not calm, noisy, or storm", o.profile)
+	}
+	s.Profile = profile()
+	var err error
+	if s.Program, err = os.Executable(); err != nil {
+		return s, fmt.Errorf("looking for this program: %w", err)
+	}
+	s.Scenario, err = o.scenario(ctx)
+	return s, err
+}
+
+func (o *demoOptions) scenario(ctx context.Context) (world.Scenario, error) {
+	switch {
+	case o.book != "":
+		b, err := book.Open(o.book)
+		if err != nil {
+			return world.Scenario{}, err
+		}
+		return world.FromBook(ctx, b, book.LoadOptions{MaxDistanceToBase: 10, MinTradeAmount: 1000})
+	case o.customers != 0:
+		synthetic := book.Synthetic{Currencies: o.currencies, Traders: o.customers, Seed: int64(o.seed)} //nolint:gosec // any seed will do
+		if err := synthetic.Validate(); err != nil {
+			return world.Scenario{}, usageErrorf("%v", err)
+		}
+		return world.FromSynthetic(synthetic)
+	default:
+		return world.Town(), nil
+	}
+}
