@@ -57,7 +57,8 @@ a currency they have too much of and receives, for the same value, one that they
 	addTo(groupSolver, cli.NewSolverCommand(environment), cli.NewRollTurnsCommand(environment))
 	addTo(groupWorker, cli.NewWorkerCommand(environment))
 	addTo(groupParts, cli.NewPartCommands(environment)...)
-	addTo(groupInside, newCurrenciesCommand(environment))
+	addTo(groupInside, newCurrenciesCommand(environment), cli.NewConfigCommand(environment),
+		cli.NewVerifyShardContentCommand(environment))
 	return root
 }
 

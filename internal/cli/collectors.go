@@ -25,7 +25,6 @@ type pristineSettings struct {
 type PristineSettings struct {
 	config.Singleton
 	config.SolverDatabase
-	config.ParentShard
 	config.Collectors
 	config.DebtorInfo
 	config.Silence
@@ -76,6 +75,7 @@ func handlePristineCollectors(ctx context.Context, settings pristineSettings, on
 
 // caretaker returns the component that looks after the collectors of the shard.
 func (p *part) caretaker(settings PristineSettings) (server.Component, error) {
+	p.uses(settings.Collectors)
 	if err := p.registry.Register(collector.NewBacklogCollector(p.db, p.logger)); err != nil {
 		return server.Component{}, err
 	}
@@ -85,7 +85,7 @@ func (p *part) caretaker(settings PristineSettings) (server.Component, error) {
 		Pool:                collector.Pool{First: settings.MinID, Last: settings.MaxID},
 		NeedExpiry:          settings.ClaimExpiry,
 		Realm:               p.settings.Realm,
-		DeleteParentRecords: settings.DeleteRecords,
+		DeleteParentRecords: p.settings.DeleteRecords,
 		Listener:            p.listener(),
 		Period:              settings.Period,
 		Now:                 time.Now,
@@ -105,6 +105,9 @@ func (p *part) caretaker(settings PristineSettings) (server.Component, error) {
 		Logger:   p.logger,
 	}
 	work := func(ctx context.Context) error {
+		if err := p.claimCollectors(ctx, settings.Collectors); err != nil {
+			return err
+		}
 		group, ctx := errgroup.WithContext(ctx)
 		group.Go(func() error { return follower.Run(ctx) })
 		group.Go(func() error { return opener.Run(ctx) })
@@ -112,6 +115,9 @@ func (p *part) caretaker(settings PristineSettings) (server.Component, error) {
 	}
 	if p.once {
 		work = func(ctx context.Context) error { // the first part may find work for the second one
+			if err := p.claimCollectors(ctx, settings.Collectors); err != nil {
+				return err
+			}
 			if err := follower.RunOnce(ctx); err != nil {
 				return err
 			}

@@ -134,6 +134,7 @@ func consume(
 
 // handler returns what applies messages. All consumers of a process share it.
 func (p *part) handler(settings rulebook.Settings) *inbox.Handler {
+	p.uses(settings.Collectors)
 	return &inbox.Handler{
 		Realm:   p.settings.Realm,
 		DB:      p.db,

@@ -112,7 +112,6 @@ type flushSettings struct {
 type FlushSettings struct {
 	config.ProtocolBroker
 	config.InternalBroker
-	config.ParentShard
 	config.Flush
 	Bursts config.Bursts
 }
@@ -192,7 +191,7 @@ func (p *part) flusher(name string, settings FlushSettings, types []string) (ser
 		Period:              settings.Period,
 		Listener:            p.listener(),
 		Realm:               p.settings.Realm,
-		DeleteParentRecords: settings.DeleteRecords,
+		DeleteParentRecords: p.settings.DeleteRecords,
 		Metrics:             outbox.NewMetrics(p.registry),
 		Logger:              p.logger,
 	})

@@ -25,6 +25,7 @@ type PartSettings struct {
 	config.Status
 	config.WorkerDatabase
 	config.Shard
+	config.ParentShard
 }
 
 // A part is what a part of a worker works with, or all parts of a worker do together. Whoever opens one has to run it.
@@ -35,6 +36,7 @@ type part struct {
 	db       *workerdb.DB
 	solver   *solverdb.DB // of parts that need it
 	checks   []server.Check
+	claim    claim
 
 	// Once has a part end when it has looked once at what there is to do.
 	once bool
@@ -159,6 +161,14 @@ func (p *part) run(ctx context.Context, process server.Server) error {
 	process.Checks, process.Registry, process.Logger = p.checks, p.registry, p.logger
 	if p.settings.Port != 0 {
 		process.StatusAddress = fmt.Sprintf(":%d", p.settings.Port)
+	}
+	for i, component := range process.Components {
+		process.Components[i].Run = func(ctx context.Context) error {
+			if err := p.claimDatabase(ctx); err != nil {
+				return err
+			}
+			return component.Run(ctx)
+		}
 	}
 	if !p.once {
 		process.Components = append(process.Components, p.listeners()...)

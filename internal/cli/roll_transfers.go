@@ -22,7 +22,6 @@ type rollTransfersSettings struct {
 
 // RollTransfersSettings are those of having collectors take their steps.
 type RollTransfersSettings struct {
-	config.ParentShard
 	config.Singleton
 	config.Transfers
 	config.CommitPeriod
@@ -91,7 +90,7 @@ func (p *part) transferRoller(settings RollTransfersSettings, period time.Durati
 	roller := &settlement.Roller{
 		DB:                  p.db,
 		Realm:               p.settings.Realm,
-		DeleteParentRecords: settings.DeleteRecords,
+		DeleteParentRecords: p.settings.DeleteRecords,
 		EarlyReceiptMaxAge:  settings.CommitPeriod.Max + max(settings.Sending, settings.Dispatching),
 		Period:              period,
 		Listener:            p.listener(),

@@ -38,10 +38,9 @@ type Common struct {
 	config.Localhost
 }
 
-// LoadSettings fills in the settings of a command from the environment and its flags. The logger is made as settings.Log,
-// which log points to, says. Mistakes in flags are a usage error; mistakes in variables are logged.
-func LoadSettings(cmd *cobra.Command, environment []string, settings any, log *config.Log) (*slog.Logger, error) {
-	input := config.Input{
+// configInput returns where settings come from, without flags.
+func configInput(environment []string) config.Input {
+	return config.Input{
 		Environment:    environment,
 		Flags:          map[string]config.Flag{},
 		DefaultGateway: config.DefaultGateway,
@@ -50,6 +49,12 @@ func LoadSettings(cmd *cobra.Command, environment []string, settings any, log *c
 			return err
 		},
 	}
+}
+
+// LoadSettings fills in the settings of a command from the environment and its flags. The logger is made as settings.Log,
+// which log points to, says. Mistakes in flags are a usage error; mistakes in variables are logged.
+func LoadSettings(cmd *cobra.Command, environment []string, settings any, log *config.Log) (*slog.Logger, error) {
+	input := configInput(environment)
 	cmd.Flags().Visit(func(flag *pflag.Flag) {
 		if variables := flag.Annotations[overridden]; len(variables) == 1 {
 			input.Flags[variables[0]] = config.Flag{Name: "--" + flag.Name, Value: flag.Value.String()}

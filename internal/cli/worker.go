@@ -10,6 +10,7 @@ import (
 	"github.com/circular-trade/circular-trade/internal/outbox"
 	"github.com/circular-trade/circular-trade/internal/rulebook"
 	"github.com/circular-trade/circular-trade/internal/server"
+	"github.com/circular-trade/circular-trade/internal/sweep"
 )
 
 // workerSettings are those of a whole worker. Each variable may occur once only, so the settings of its parts are made of
@@ -19,7 +20,6 @@ type workerSettings struct {
 	rulebook.Settings
 	config.SolverDatabase
 	config.Singleton
-	config.ParentShard
 	config.ProtocolBroker
 	config.ProtocolConsumer
 	config.InternalBroker
@@ -31,6 +31,7 @@ type workerSettings struct {
 	config.PristineCollectors
 	config.WorkerTurns
 	Bursts config.Bursts
+	Sweeps config.Sweeps
 }
 
 // workerName is what keeps workers with the same database off each other.
@@ -95,15 +96,15 @@ func (p *part) all(s *workerSettings) (components []server.Component, closeClien
 	for _, part := range []func() (server.Component, error){
 		func() (server.Component, error) {
 			return p.flusher("flush_all",
-				FlushSettings{s.ProtocolBroker, s.InternalBroker, s.ParentShard, s.Flush, s.Bursts}, outbox.Types())
+				FlushSettings{s.ProtocolBroker, s.InternalBroker, s.Flush, s.Bursts}, outbox.Types())
 		},
 		func() (server.Component, error) {
 			return p.transferRoller(
-				RollTransfersSettings{s.ParentShard, s.Singleton, s.Transfers, s.CommitPeriod, s.Slacks}, s.RollPeriod())
+				RollTransfersSettings{s.Singleton, s.Transfers, s.CommitPeriod, s.Slacks}, s.RollPeriod())
 		},
 		func() (server.Component, error) {
 			return p.caretaker(PristineSettings{
-				s.Singleton, s.SolverDatabase, s.ParentShard, s.Collectors, s.DebtorInfo, s.Silence, s.PristineCollectors,
+				s.Singleton, s.SolverDatabase, s.Collectors, s.DebtorInfo, s.Silence, s.PristineCollectors,
 			})
 		},
 	} {
@@ -113,6 +114,14 @@ func (p *part) all(s *workerSettings) (components []server.Component, closeClien
 		}
 		components = append(components, component)
 	}
+	components = append(components, p.sweepers(SweepSettings{
+		s.Singleton, s.InternalMessages,
+		sweep.Ages{
+			DebtorInfo: s.DebtorInfo, CommitPeriod: s.CommitPeriod, Slacks: s.Slacks, Silence: s.Silence,
+			AccountLocks: s.AccountLocks,
+		},
+		s.Sweeps,
+	}, s.Sweeps.Tables()...)...)
 	triggers, err := p.triggers(TriggerSettings{s.Transfers, s.Trigger})
 	if err != nil {
 		return nil, nil, err
@@ -127,7 +136,7 @@ func (p *part) all(s *workerSettings) (components []server.Component, closeClien
 // NewPartCommands returns the commands that run parts of a worker. They end when something fails, and leave it to others
 // to start them again.
 func NewPartCommands(environment []string) []*cobra.Command {
-	return append([]*cobra.Command{
+	commands := []*cobra.Command{
 		newConsumeMessagesCommand(environment),
 		newConsumeInternalMessagesCommand(environment),
 		newRollWorkerTurnsCommand(environment),
@@ -135,5 +144,6 @@ func NewPartCommands(environment []string) []*cobra.Command {
 		newFetchDebtorInfosCommand(environment),
 		newTriggerTransfersCommand(environment),
 		newHandlePristineCollectorsCommand(environment),
-	}, newFlushCommands(environment)...)
+	}
+	return append(append(commands, newFlushCommands(environment)...), newScanCommands(environment)...)
 }

@@ -125,7 +125,7 @@ var documentation = map[string]string{
 	"Status":                           "Status says where a process tells how it is doing. All commands that run for long use it.",
 	"Status.Port":                      "Port of /healthz, /readyz and /metrics, which ask for no tokens. Unset: they are not served.",
 	"Sweep":                            "A Sweep says how thoroughly old records are looked for in one table.",
-	"Sweep.Beat":                       "Time between two queries.",
+	"Sweep.Beat":                       "Shortest time between two queries. If a pass would take too long with it, more pages are read at a time.",
 	"Sweep.BlocksPerQuery":             "Database pages per query.",
 	"Sweep.Duration":                   "Time in which the whole table is read once.",
 	"Sweeps":                           "Sweeps say how thoroughly old records are looked for, table by table.",

@@ -35,7 +35,7 @@ type Sweep struct {
 	Duration time.Duration `env:"SCAN_DAYS" unit:"d" validate:"gt=0"`
 	// Database pages per query.
 	BlocksPerQuery int `env:"SCAN_BLOCKS_PER_QUERY" default:"40" validate:"gte=1"`
-	// Time between two queries.
+	// Shortest time between two queries. If a pass would take too long with it, more pages are read at a time.
 	Beat time.Duration `env:"SCAN_BEAT_MILLISECS" default:"100" unit:"ms" validate:"gte=1"`
 }
 

@@ -69,12 +69,11 @@ const (
 	eventFailed    event = "failed"    // the seller's transfer could not be committed
 	eventAbandoned event = "abandoned" // the buyer will not be paid
 	eventOverdue   event = "overdue"   // nothing has come of the lock
-	eventPurged    event = "purged"    // it is too old to matter
 )
 
 var events = []event{
 	eventInitiated, eventPrepared, eventSettled, eventKept, eventReleased, eventRejected, eventUnfit, eventDismissed,
-	eventRefused, eventFailed, eventAbandoned, eventOverdue, eventPurged,
+	eventRefused, eventFailed, eventAbandoned, eventOverdue,
 }
 
 // An anomaly is something about money that operators should know of.

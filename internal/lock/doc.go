@@ -26,7 +26,7 @@
 //	         │  └▶ released               AccountTransfer to the buyer, see [Rules.ReleaseBuyers]
 //	         │     ▲  │
 //	         └─────┘  └────▶ overwritten  CandidateOffer, when the ledger has caught up;
-//	ReviseAccountLock,       deleted      a month later, see [Rules.Purge]
+//	ReviseAccountLock,       deleted      a month later, by a sweep of the table
 //	to a collector itself
 //
 // Whoever is deleted from "prepared" gets its transfer dismissed: FinalizeTransfer over nothing. A collector that

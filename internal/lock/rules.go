@@ -34,8 +34,8 @@ type Settings struct {
 	// DispatchingSlack is how long after the collection deadline of its turn a buyer may still be paid.
 	DispatchingSlack time.Duration
 
-	// MaxAge and ReleasedMaxAge are the ages at which locks are purged: from their beginning, and from their release.
-	MaxAge, ReleasedMaxAge time.Duration
+	// MaxAge is the age that no lock may reach.
+	MaxAge time.Duration
 }
 
 // Rules are the rules about account locks. They may be used by several goroutines at a time. All fields must be set.

@@ -622,7 +622,7 @@ func TestMetrics(t *testing.T) {
 	}
 	// Everything is there from the beginning, at zero.
 	for name, want := range map[string]int{
-		"trade_lock_events_total": 13, "trade_lock_dropped_offers_total": 5, "trade_lock_anomalies_total": 6,
+		"trade_lock_events_total": 12, "trade_lock_dropped_offers_total": 5, "trade_lock_anomalies_total": 6,
 	} {
 		if got, err := testutil.GatherAndCount(w.registry, name); err != nil || got != want {
 			t.Errorf("%s has %d values (%v), want %d", name, got, err, want)
@@ -690,6 +690,38 @@ func TestDismissOverdue(t *testing.T) {
 	w.mustCount("trade_lock_events_total", `event="overdue"`, 5)
 }
 
+// Nothing is known of the turns of these locks, so only their age counts.
+func TestDismissAged(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var accounts []lock.Account
+	for i, state := range []string{"NULL", "9", "9, given", "9, given, given, given, 1"} {
+		for age := range 2 {
+			creditor := int64(10*i + age)
+			w.exec(`WITH given AS (SELECT $5::TIMESTAMPTZ AS given)
+				INSERT INTO account_lock
+				SELECT $1, $2, 1, $3, given - INTERVAL '365 days' - $4 * INTERVAL '1 microsecond', $1, -5000, `+state+` FROM given`,
+				creditor, debtor, collector, age, now)
+			accounts = append(accounts, lock.Account{CreditorID: swpt.CreditorID(creditor), DebtorID: debtor})
+		}
+	}
+	w.inTx(func(ctx context.Context, tx *workerdb.Tx) error {
+		n, err := w.rules.DismissOverdue(ctx, tx, now, accounts)
+		if n != 2 {
+			t.Errorf("%d locks have been dismissed", n)
+		}
+		return err
+	})
+	var left []swpt.CreditorID
+	for _, l := range w.locks() {
+		left = append(left, l.CreditorID)
+	}
+	if fmt.Sprint(left) != "[0 10 20 21 30 31]" {
+		t.Errorf("left are %v", left)
+	}
+	w.mustSend("dismiss 9 of 11/8001 for 11/11")
+}
+
 // What is left over from the shard's parent belongs to another worker, who dismisses it.
 func TestDismissOverdueOfOtherShards(t *testing.T) {
 	t.Parallel()
@@ -705,55 +737,4 @@ func TestDismissOverdueOfOtherShards(t *testing.T) {
 		return err
 	})
 	w.theLock()
-}
-
-func TestPurge(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	var accounts []lock.Account
-	for i, state := range []string{
-		"given, NULL",
-		"given - INTERVAL '365 days 1 microsecond', NULL",
-		"given - INTERVAL '365 days', NULL",
-		"given, given - INTERVAL '30 days 1 microsecond'",
-		"given, given - INTERVAL '30 days'",
-		"given - INTERVAL '365 days 1 microsecond', NULL", // somebody else works on it
-		"given - INTERVAL '365 days 1 microsecond', NULL", // not among the candidates
-	} {
-		initiated, released, _ := strings.Cut(state, ", ")
-		w.exec(`WITH given AS (SELECT $5::TIMESTAMPTZ AS given)
-			INSERT INTO account_lock
-			SELECT $1, $2, $3, $4, `+initiated+`, $1, -5000, 9, given, `+released+`, given, 1 FROM given`,
-			int64(i), debtor, turn, collector, now)
-		accounts = append(accounts, lock.Account{CreditorID: swpt.CreditorID(i), DebtorID: debtor})
-	}
-	run := func() (n int) {
-		t.Helper()
-		w.inTx(func(ctx context.Context, tx *workerdb.Tx) (err error) {
-			n, err = w.rules.Purge(ctx, tx, now, append(accounts[:6], accounts[0]))
-			return err
-		})
-		return n
-	}
-	w.inTx(func(ctx context.Context, tx *workerdb.Tx) error {
-		if _, err := tx.Exec(ctx, "SELECT * FROM account_lock WHERE creditor_id = 5 FOR UPDATE"); err != nil {
-			return err
-		}
-		if n := run(); n != 2 {
-			t.Errorf("%d locks have been purged", n)
-		}
-		return nil
-	})
-	var left []swpt.CreditorID
-	for _, l := range w.locks() {
-		left = append(left, l.CreditorID)
-	}
-	if fmt.Sprint(left) != "[0 2 4 5 6]" {
-		t.Errorf("left are %v", left)
-	}
-	if n := run(); n != 1 {
-		t.Errorf("%d locks have been purged", n)
-	}
-	w.mustSend()
-	w.mustCount("trade_lock_events_total", `event="purged"`, 3)
 }

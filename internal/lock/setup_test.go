@@ -72,7 +72,7 @@ func newWorldOn(tb testing.TB, db *workerdb.DB) *world {
 			MinCollectorID:   0x10000000000, MaxCollectorID: 0x100000007ff,
 			MinDemurrageRate: -50,
 			Lead:             func(startToDeadline time.Duration) time.Duration { return startToDeadline / 10 },
-			DispatchingSlack: 180 * day, MaxAge: 365 * day, ReleasedMaxAge: 30 * day,
+			DispatchingSlack: 180 * day, MaxAge: 365 * day,
 		},
 		CollectingFailed: w.collectingFailed,
 		IntN:             rand.IntN,

@@ -1,20 +1,19 @@
 package rulebook_test
 
 import (
-	"context"
-	"errors"
 	"math"
 	"slices"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"pgregory.net/rapid"
 
+	"github.com/circular-trade/circular-trade/internal/config"
 	"github.com/circular-trade/circular-trade/internal/demurrage"
-	"github.com/circular-trade/circular-trade/internal/lock"
 	"github.com/circular-trade/circular-trade/internal/settlement"
 	"github.com/circular-trade/circular-trade/internal/smp"
+	"github.com/circular-trade/circular-trade/internal/sweep"
 	"github.com/circular-trade/circular-trade/internal/swpt"
-	"github.com/circular-trade/circular-trade/internal/workerdb"
 )
 
 // settle delivers everything, until nobody has anything to say.
@@ -139,30 +138,25 @@ func (w *world) giveUp() {
 	}
 }
 
-// sweep deletes what nobody waits for any more, as the scans of tables do.
+// sweep deletes what nobody waits for any more.
 func (w *world) sweep(n *node) {
-	all := func(sql string) []settlement.Record { return rows[settlement.Record](w, n, sql) }
-	collectings := all(`SELECT collector_id, turn_id, debtor_id, creditor_id AS other_id FROM worker_collecting`)
-	sendings := all(`SELECT from_collector_id AS collector_id, turn_id, debtor_id, to_collector_id AS other_id FROM worker_sending`)
-	receivings := all(`SELECT to_collector_id AS collector_id, turn_id, debtor_id, from_collector_id AS other_id FROM worker_receiving`)
-	dispatchings := all(`SELECT collector_id, turn_id, debtor_id, creditor_id AS other_id FROM worker_dispatching`)
-	var accounts []lock.Account
-	for key := range w.sights[n].locks {
-		accounts = append(accounts, lock.Account{CreditorID: key.creditor, DebtorID: key.debtor})
-	}
-	err := n.InTx(w.tb.Context(), "test", func(ctx context.Context, tx *workerdb.Tx) error {
-		now := w.clock
-		_, err1 := settlement.PurgeCollectings(ctx, tx, now, collectings)
-		_, err2 := settlement.PurgeSendings(ctx, tx, now, sendings)
-		_, err3 := settlement.PurgeReceivings(ctx, tx, now, receivings)
-		_, err4 := settlement.PurgeDispatchings(ctx, tx, now, dispatchings)
-		_, err5 := n.locks.DismissOverdue(ctx, tx, now, accounts)
-		_, err6 := n.locks.Purge(ctx, tx, now, accounts)
-		_, err7 := tx.Exec(ctx, `DELETE FROM transfer_attempt WHERE collection_started_at < $1`, now.Add(-210*day))
-		return errors.Join(err1, err2, err3, err4, err5, err6, err7)
-	})
-	if err != nil {
-		w.fail.Fatal(err)
+	metrics := sweep.NewMetrics(prometheus.NewRegistry())
+	for _, table := range []string{
+		"worker_collectings", "worker_sendings", "worker_receivings", "worker_dispatchings", "transfer_attempts",
+		"creditor_participations", "account_locks",
+	} {
+		sweeper := sweep.Sweeper{
+			DB: n.DB, Table: table, Pace: config.Sweep{Duration: 7 * day, BlocksPerQuery: 1000, Beat: time.Millisecond},
+			Ages: sweep.Ages{
+				DebtorInfo: settings.DebtorInfo, CommitPeriod: settings.CommitPeriod, Slacks: settings.Slacks,
+				Silence: settings.Silence, AccountLocks: settings.AccountLocks,
+			},
+			Realm: n.realm, DismissLocks: n.locks.DismissOverdue, Now: func() time.Time { return w.clock },
+			Int64N: func(int64) int64 { return 0 }, Metrics: metrics,
+		}
+		if err := sweeper.RunOnce(w.tb.Context()); err != nil {
+			w.fail.Fatal(err)
+		}
 	}
 	w.listen(n, nil)
 }

@@ -110,7 +110,6 @@ func newBook(realm shard.Realm, s Settings, metrics Metrics, logger *slog.Logger
 			Lead:             s.Lead,
 			DispatchingSlack: s.Dispatching,
 			MaxAge:           s.MaxAge,
-			ReleasedMaxAge:   s.ReleasedMaxAge,
 		},
 		CollectingFailed: settlement.HandleCollectingFailures,
 		IntN:             rand.IntN,

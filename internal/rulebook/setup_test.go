@@ -133,7 +133,7 @@ func (n *node) begin(solver *solverdb.DB, extended bool, now func() time.Time) {
 	n.locks = &lock.Rules{
 		Settings: lock.Settings{
 			Realm: n.realm, ExtendedMessages: extended, MinCollectorID: firstCollector, MaxCollectorID: lastCollector,
-			MinDemurrageRate: demurrageRate, DispatchingSlack: s.Dispatching, MaxAge: s.MaxAge, ReleasedMaxAge: s.ReleasedMaxAge,
+			MinDemurrageRate: demurrageRate, DispatchingSlack: s.Dispatching, MaxAge: s.MaxAge,
 		},
 		CollectingFailed: settlement.HandleCollectingFailures, IntN: func(int) int { return 0 },
 		Logger: logger, Metrics: metrics.Locks,

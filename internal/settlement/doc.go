@@ -22,7 +22,6 @@
 //     [HandleDispatched]), and what will not come ([HandleCollectingFailures], [HandleNothingToReceives]).
 //   - roll.go looks which statuses can take a step ([Roller]), and early.go applies news that came before the records.
 //   - start.go begins to send and to dispatch ([Starter]): it makes the transfer attempts.
-//   - purge.go deletes records that have waited for too long.
 //
 // # Safety
 //

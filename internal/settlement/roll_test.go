@@ -390,23 +390,13 @@ func TestNotifications(t *testing.T) {
 		w.addSending(t, other, 100)
 		w.addDispatching(t, other, 100)
 	}
-	purge := func(do func(context.Context, *workerdb.Tx, time.Time, []settlement.Record) (int64, error)) {
-		w.inTx(t, func(ctx context.Context, tx *workerdb.Tx) error {
-			_, err := do(ctx, tx, now.Add(365*day), []settlement.Record{record(3)})
-			return err
-		})
-	}
 	for name, do := range map[string]func(){
-		"collected":               func() { w.handle(t, settlement.HandleCollected, transfer(1, 100)) },
-		"received":                func() { w.handle(t, settlement.HandleReceived, transfer(1, 100)) },
-		"sent":                    func() { w.handle(t, settlement.HandleSent, transfer(1, 100)) },
-		"dispatched":              func() { w.handle(t, settlement.HandleDispatched, transfer(1, 100)) },
-		"collecting has failed":   func() { deliver(t, w, settlement.HandleCollectingFailures, failed(2)) },
-		"nothing to receive":      func() { deliver(t, w, settlement.HandleNothingToReceives, nothing(2)) },
-		"collectings are purged":  func() { purge(settlement.PurgeCollectings) },
-		"receivings are purged":   func() { purge(settlement.PurgeReceivings) },
-		"sendings are purged":     func() { purge(settlement.PurgeSendings) },
-		"dispatchings are purged": func() { purge(settlement.PurgeDispatchings) },
+		"collected":             func() { w.handle(t, settlement.HandleCollected, transfer(1, 100)) },
+		"received":              func() { w.handle(t, settlement.HandleReceived, transfer(1, 100)) },
+		"sent":                  func() { w.handle(t, settlement.HandleSent, transfer(1, 100)) },
+		"dispatched":            func() { w.handle(t, settlement.HandleDispatched, transfer(1, 100)) },
+		"collecting has failed": func() { deliver(t, w, settlement.HandleCollectingFailures, failed(2)) },
+		"nothing to receive":    func() { deliver(t, w, settlement.HandleNothingToReceives, nothing(2)) },
 	} {
 		for _, want := range []bool{true, false} { // the second time, nothing changes
 			do()

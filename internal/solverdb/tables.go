@@ -119,6 +119,12 @@ type TradeClearingAttempt struct {
 	BegunAt   time.Time
 }
 
+type TradeCollectorRange struct {
+	IsOnly         bool
+	MinCollectorID swpt.CreditorID
+	MaxCollectorID swpt.CreditorID
+}
+
 type TradeTurnSummary struct {
 	TurnID              int32
 	PublishedAt         time.Time

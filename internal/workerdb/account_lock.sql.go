@@ -240,22 +240,33 @@ SELECT account_lock.creditor_id, account_lock.debtor_id, account_lock.turn_id, a
 FROM
     (SELECT unnest($1::BIGINT[]) AS creditor_id, unnest($2::BIGINT[]) AS debtor_id) AS account
     JOIN account_lock USING (creditor_id, debtor_id)
-    JOIN worker_turn USING (turn_id)
-WHERE account_lock.finalized_at IS NULL AND worker_turn.collection_deadline < $3::TIMESTAMPTZ
+    LEFT JOIN worker_turn USING (turn_id)
+WHERE
+    account_lock.finalized_at IS NULL
+    AND (
+        worker_turn.collection_deadline < $3::TIMESTAMPTZ
+        OR account_lock.initiated_at < $4::TIMESTAMPTZ
+    )
 ORDER BY account_lock.creditor_id, account_lock.debtor_id
 FOR UPDATE OF account_lock SKIP LOCKED
 `
 
 type HoldOverdueAccountLocksParams struct {
-	CreditorIDs    []int64
-	DebtorIDs      []int64
-	DeadlineBefore time.Time
+	CreditorIDs     []int64
+	DebtorIDs       []int64
+	DeadlineBefore  time.Time
+	InitiatedBefore time.Time
 }
 
 // Holds, of the locks of some accounts, those that are not settled although the collection deadline of their turn is
-// long over. Passes over those that somebody else holds.
+// long over, or they are too old. Passes over those that somebody else holds.
 func (q *Queries) HoldOverdueAccountLocks(ctx context.Context, arg HoldOverdueAccountLocksParams) ([]AccountLock, error) {
-	rows, err := q.db.Query(ctx, holdOverdueAccountLocks, arg.CreditorIDs, arg.DebtorIDs, arg.DeadlineBefore)
+	rows, err := q.db.Query(ctx, holdOverdueAccountLocks,
+		arg.CreditorIDs,
+		arg.DebtorIDs,
+		arg.DeadlineBefore,
+		arg.InitiatedBefore,
+	)
 	if err != nil {
 		return nil, err
 	}
@@ -413,43 +424,6 @@ func (q *Queries) InitiateAccountLocks(ctx context.Context, arg InitiateAccountL
 		return nil, err
 	}
 	return items, nil
-}
-
-const purgeAccountLocks = `-- name: PurgeAccountLocks :execrows
-DELETE FROM account_lock
-USING (
-    SELECT account_lock.creditor_id, account_lock.debtor_id
-    FROM
-        (SELECT unnest($1::BIGINT[]) AS creditor_id, unnest($2::BIGINT[]) AS debtor_id) AS account
-        JOIN account_lock USING (creditor_id, debtor_id)
-    WHERE
-        account_lock.initiated_at < $3::TIMESTAMPTZ
-        OR account_lock.released_at < $4::TIMESTAMPTZ
-    ORDER BY account_lock.creditor_id, account_lock.debtor_id
-    FOR UPDATE OF account_lock SKIP LOCKED
-) AS held
-WHERE account_lock.creditor_id = held.creditor_id AND account_lock.debtor_id = held.debtor_id
-`
-
-type PurgeAccountLocksParams struct {
-	CreditorIDs     []int64
-	DebtorIDs       []int64
-	InitiatedBefore time.Time
-	ReleasedBefore  time.Time
-}
-
-// Deletes, of the locks of some accounts, those that are too old. Passes over those that somebody else holds.
-func (q *Queries) PurgeAccountLocks(ctx context.Context, arg PurgeAccountLocksParams) (int64, error) {
-	result, err := q.db.Exec(ctx, purgeAccountLocks,
-		arg.CreditorIDs,
-		arg.DebtorIDs,
-		arg.InitiatedBefore,
-		arg.ReleasedBefore,
-	)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected(), nil
 }
 
 const shareTurnsThatTakeOffers = `-- name: ShareTurnsThatTakeOffers :many

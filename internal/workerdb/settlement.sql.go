@@ -878,6 +878,7 @@ func (q *Queries) MarkReceived(ctx context.Context, arg MarkReceivedParams) erro
 }
 
 const outstandingByTurn = `-- name: OutstandingByTurn :many
+
 SELECT
     turn_id,
     count(*) FILTER (WHERE NOT started_sending) AS collecting,
@@ -907,6 +908,8 @@ type OutstandingByTurnRow struct {
 	OldestAt    time.Time
 }
 
+// The next four delete those of the records that have waited for too long, and that nobody else has locked. They return
+// how many there were.
 // Adds up, for each turn, what collectors still have to do, the newest turn first. All currencies count alike.
 func (q *Queries) OutstandingByTurn(ctx context.Context) ([]OutstandingByTurnRow, error) {
 	rows, err := q.db.Query(ctx, outstandingByTurn)
@@ -937,177 +940,6 @@ func (q *Queries) OutstandingByTurn(ctx context.Context) ([]OutstandingByTurnRow
 		return nil, err
 	}
 	return items, nil
-}
-
-const purgeCollectings = `-- name: PurgeCollectings :execrows
-
-DELETE FROM worker_collecting
-WHERE
-    (collector_id, turn_id, debtor_id, creditor_id) IN (
-        SELECT collector_id, turn_id, debtor_id, creditor_id
-        FROM worker_collecting AS record
-        WHERE
-            (collector_id, turn_id, debtor_id, creditor_id) IN (
-                SELECT
-                    unnest($1::BIGINT[]),
-                    unnest($2::INTEGER[]),
-                    unnest($3::BIGINT[]),
-                    unnest($4::BIGINT[])
-            )
-            AND record.purge_after < $5 AND NOT record.collected
-        ORDER BY collector_id, turn_id, debtor_id, creditor_id
-        FOR UPDATE SKIP LOCKED
-    )
-`
-
-type PurgeCollectingsParams struct {
-	CollectorIDs []int64
-	TurnIDs      []int32
-	DebtorIDs    []int64
-	CreditorIDs  []int64
-	Now          time.Time
-}
-
-// The next four delete those of the records that have waited for too long, and that nobody else has locked. They return
-// how many there were.
-func (q *Queries) PurgeCollectings(ctx context.Context, arg PurgeCollectingsParams) (int64, error) {
-	result, err := q.db.Exec(ctx, purgeCollectings,
-		arg.CollectorIDs,
-		arg.TurnIDs,
-		arg.DebtorIDs,
-		arg.CreditorIDs,
-		arg.Now,
-	)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected(), nil
-}
-
-const purgeDispatchings = `-- name: PurgeDispatchings :execrows
-DELETE FROM worker_dispatching
-WHERE
-    (collector_id, turn_id, debtor_id, creditor_id) IN (
-        SELECT collector_id, turn_id, debtor_id, creditor_id
-        FROM worker_dispatching AS record
-        WHERE
-            (collector_id, turn_id, debtor_id, creditor_id) IN (
-                SELECT
-                    unnest($1::BIGINT[]),
-                    unnest($2::INTEGER[]),
-                    unnest($3::BIGINT[]),
-                    unnest($4::BIGINT[])
-            )
-            AND record.purge_after < $5
-        ORDER BY collector_id, turn_id, debtor_id, creditor_id
-        FOR UPDATE SKIP LOCKED
-    )
-`
-
-type PurgeDispatchingsParams struct {
-	CollectorIDs []int64
-	TurnIDs      []int32
-	DebtorIDs    []int64
-	CreditorIDs  []int64
-	Now          time.Time
-}
-
-func (q *Queries) PurgeDispatchings(ctx context.Context, arg PurgeDispatchingsParams) (int64, error) {
-	result, err := q.db.Exec(ctx, purgeDispatchings,
-		arg.CollectorIDs,
-		arg.TurnIDs,
-		arg.DebtorIDs,
-		arg.CreditorIDs,
-		arg.Now,
-	)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected(), nil
-}
-
-const purgeReceivings = `-- name: PurgeReceivings :execrows
-DELETE FROM worker_receiving
-WHERE
-    (to_collector_id, turn_id, debtor_id, from_collector_id) IN (
-        SELECT to_collector_id, turn_id, debtor_id, from_collector_id
-        FROM worker_receiving AS record
-        WHERE
-            (to_collector_id, turn_id, debtor_id, from_collector_id) IN (
-                SELECT
-                    unnest($1::BIGINT[]),
-                    unnest($2::INTEGER[]),
-                    unnest($3::BIGINT[]),
-                    unnest($4::BIGINT[])
-            )
-            AND record.purge_after < $5 AND record.received_amount = 0
-        ORDER BY to_collector_id, turn_id, debtor_id, from_collector_id
-        FOR UPDATE SKIP LOCKED
-    )
-`
-
-type PurgeReceivingsParams struct {
-	CollectorIDs []int64
-	TurnIDs      []int32
-	DebtorIDs    []int64
-	CreditorIDs  []int64
-	Now          time.Time
-}
-
-func (q *Queries) PurgeReceivings(ctx context.Context, arg PurgeReceivingsParams) (int64, error) {
-	result, err := q.db.Exec(ctx, purgeReceivings,
-		arg.CollectorIDs,
-		arg.TurnIDs,
-		arg.DebtorIDs,
-		arg.CreditorIDs,
-		arg.Now,
-	)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected(), nil
-}
-
-const purgeSendings = `-- name: PurgeSendings :execrows
-DELETE FROM worker_sending
-WHERE
-    (from_collector_id, turn_id, debtor_id, to_collector_id) IN (
-        SELECT from_collector_id, turn_id, debtor_id, to_collector_id
-        FROM worker_sending AS record
-        WHERE
-            (from_collector_id, turn_id, debtor_id, to_collector_id) IN (
-                SELECT
-                    unnest($1::BIGINT[]),
-                    unnest($2::INTEGER[]),
-                    unnest($3::BIGINT[]),
-                    unnest($4::BIGINT[])
-            )
-            AND record.purge_after < $5
-        ORDER BY from_collector_id, turn_id, debtor_id, to_collector_id
-        FOR UPDATE SKIP LOCKED
-    )
-`
-
-type PurgeSendingsParams struct {
-	CollectorIDs []int64
-	TurnIDs      []int32
-	DebtorIDs    []int64
-	CreditorIDs  []int64
-	Now          time.Time
-}
-
-func (q *Queries) PurgeSendings(ctx context.Context, arg PurgeSendingsParams) (int64, error) {
-	result, err := q.db.Exec(ctx, purgeSendings,
-		arg.CollectorIDs,
-		arg.TurnIDs,
-		arg.DebtorIDs,
-		arg.CreditorIDs,
-		arg.Now,
-	)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected(), nil
 }
 
 const readInKeyOrder = `-- name: ReadInKeyOrder :exec

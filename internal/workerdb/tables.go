@@ -228,6 +228,13 @@ type WorkerDispatching struct {
 	PurgeAfter  time.Time
 }
 
+type WorkerIdentity struct {
+	IsOnly         bool
+	RoutingKey     string
+	MinCollectorID *swpt.CreditorID
+	MaxCollectorID *swpt.CreditorID
+}
+
 type WorkerReceiving struct {
 	ToCollectorID   swpt.CreditorID
 	TurnID          int32

@@ -64,13 +64,18 @@ FOR UPDATE;
 
 -- name: HoldOverdueAccountLocks :many
 -- Holds, of the locks of some accounts, those that are not settled although the collection deadline of their turn is
--- long over. Passes over those that somebody else holds.
+-- long over, or they are too old. Passes over those that somebody else holds.
 SELECT account_lock.*
 FROM
     (SELECT unnest(@creditor_ids::BIGINT[]) AS creditor_id, unnest(@debtor_ids::BIGINT[]) AS debtor_id) AS account
     JOIN account_lock USING (creditor_id, debtor_id)
-    JOIN worker_turn USING (turn_id)
-WHERE account_lock.finalized_at IS NULL AND worker_turn.collection_deadline < @deadline_before::TIMESTAMPTZ
+    LEFT JOIN worker_turn USING (turn_id)
+WHERE
+    account_lock.finalized_at IS NULL
+    AND (
+        worker_turn.collection_deadline < @deadline_before::TIMESTAMPTZ
+        OR account_lock.initiated_at < @initiated_before::TIMESTAMPTZ
+    )
 ORDER BY account_lock.creditor_id, account_lock.debtor_id
 FOR UPDATE OF account_lock SKIP LOCKED;
 
@@ -142,22 +147,6 @@ WHERE account_lock.creditor_id = advanced.creditor_id AND account_lock.debtor_id
 DELETE FROM account_lock
 USING (SELECT unnest(@creditor_ids::BIGINT[]) AS creditor_id, unnest(@debtor_ids::BIGINT[]) AS debtor_id) AS account
 WHERE account_lock.creditor_id = account.creditor_id AND account_lock.debtor_id = account.debtor_id;
-
--- name: PurgeAccountLocks :execrows
--- Deletes, of the locks of some accounts, those that are too old. Passes over those that somebody else holds.
-DELETE FROM account_lock
-USING (
-    SELECT account_lock.creditor_id, account_lock.debtor_id
-    FROM
-        (SELECT unnest(@creditor_ids::BIGINT[]) AS creditor_id, unnest(@debtor_ids::BIGINT[]) AS debtor_id) AS account
-        JOIN account_lock USING (creditor_id, debtor_id)
-    WHERE
-        account_lock.initiated_at < @initiated_before::TIMESTAMPTZ
-        OR account_lock.released_at < @released_before::TIMESTAMPTZ
-    ORDER BY account_lock.creditor_id, account_lock.debtor_id
-    FOR UPDATE OF account_lock SKIP LOCKED
-) AS held
-WHERE account_lock.creditor_id = held.creditor_id AND account_lock.debtor_id = held.debtor_id;
 
 -- name: TakeParticipations :many
 -- Deletes what the solver has decided about some accounts in some turns, and returns it.
