@@ -152,5 +152,8 @@ func (g Guard) complainIfNotEnded(watching context.Context) {
 func closeConn(ctx context.Context, conn *pgx.Conn) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 	defer cancel()
+	// The server would release the lock, too, but only when it gets to ending the session. The next process should not
+	// find it held by one that has ended.
+	_, _ = conn.Exec(ctx, "SELECT pg_advisory_unlock_all()")
 	_ = conn.Close(ctx) // the connection is gone either way
 }

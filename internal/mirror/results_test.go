@@ -104,7 +104,7 @@ func TestResultsAreCopied(t *testing.T) {
 		`(802,70000,40,"2026-03-10 03:11:00+00",0,0,0,6001,1,6000,,,f,f,f,f,f)`)
 	// The planner knows of it.
 	mustHold(t, n.worker.DB, `SELECT relname, reltuples FROM pg_class
-		WHERE relkind = 'r' AND relname ~ '^(worker_[^at]|dispatching_|creditor_p)'`,
+		WHERE relkind = 'r' AND relname ~ '^(worker_[^ati]|dispatching_|creditor_p)'`,
 		"(creditor_participation,5)", "(worker_collecting,2)", "(worker_sending,1)", "(worker_receiving,1)",
 		"(worker_dispatching,1)", "(dispatching_status,2)")
 	mustHold(t, n.solver.DB, resultsQuery)
