@@ -54,7 +54,8 @@ a currency they have too much of and receives, for the same value, one that they
 	addTo(groupInside, newDemoCommand())
 	addTo(groupSetUp, newConfigureCommand(environment), newAwaitMigrationsCommand(environment),
 		newSubscribeCommand(environment), newUnsubscribeCommand(environment), newDeleteQueueCommand(environment))
-	addTo(groupSolver, cli.NewSolverCommand(environment), cli.NewRollTurnsCommand(environment))
+	addTo(groupSolver, cli.NewSolverCommand(environment), cli.NewRollTurnsCommand(environment),
+		cli.NewWebServerCommand(environment))
 	addTo(groupWorker, cli.NewWorkerCommand(environment))
 	addTo(groupParts, cli.NewPartCommands(environment)...)
 	addTo(groupInside, newCurrenciesCommand(environment), cli.NewConfigCommand(environment),

@@ -1,0 +1,127 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/spf13/cobra"
+
+	"github.com/circular-trade/circular-trade/internal/adminapi"
+	"github.com/circular-trade/circular-trade/internal/collector"
+	"github.com/circular-trade/circular-trade/internal/config"
+	"github.com/circular-trade/circular-trade/internal/oauth"
+	"github.com/circular-trade/circular-trade/internal/postgres"
+	"github.com/circular-trade/circular-trade/internal/server"
+	"github.com/circular-trade/circular-trade/internal/solverdb"
+)
+
+// webServerSettings are those of the web server.
+type webServerSettings struct {
+	Common
+	config.Status
+	config.SolverDatabase
+	config.Collectors
+	config.Owner
+	config.WebServer
+	config.AdminAccess
+}
+
+const webServerName = "webserver"
+
+// NewWebServerCommand returns the command that serves the admin API.
+func NewWebServerCommand(environment []string) *cobra.Command {
+	return &cobra.Command{
+		Use:   webServerName,
+		Short: "Serve the admin API",
+		Long: `Serves the admin API, until it is stopped. It does not need the database to be there: requests that do get an
+error meanwhile. There may be any number of web servers.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var settings webServerSettings
+			logger, err := LoadSettings(cmd, environment, &settings, &settings.Log)
+			if err != nil {
+				return err
+			}
+			return runWebServer(cmd.Context(), &settings, logger)
+		},
+	}
+}
+
+// runWebServer serves the admin API until the process is asked to end.
+func runWebServer(ctx context.Context, settings *webServerSettings, logger *slog.Logger) error {
+	registry := prometheus.NewRegistry()
+	url, err := postgres.ParseURL(string(settings.SolverDatabase.URL))
+	if err != nil {
+		return err
+	}
+	db, err := solverdb.Open(url, postgres.Options{MaxConns: settings.PoolSize, Registerer: registry})
+	if err != nil {
+		return err
+	}
+	process := server.Server{
+		Supervise: true,
+		Checks: []server.Check{{Name: "solver database", Answers: func(ctx context.Context) error {
+			return migrated(ctx, db.Migrated)
+		}}},
+		Registry: registry,
+		Logger:   logger,
+	}
+	if settings.Status.Port != 0 {
+		process.StatusAddress = fmt.Sprintf(":%d", settings.Status.Port)
+	}
+	process.Components, err = settings.components(db, registry, logger)
+	if err == nil {
+		err = process.Run(ctx)
+	}
+	if !errors.Is(err, server.ErrNotStopped) && !errors.Is(err, server.ErrInterrupted) {
+		db.Close() // otherwise this would wait for those who still use it
+	}
+	return err
+}
+
+// components returns the server of the API, or if there are to be no processes, one that does nothing.
+func (s *webServerSettings) components(
+	db *solverdb.DB, registry *prometheus.Registry, logger *slog.Logger,
+) ([]server.Component, error) {
+	if s.Processes == 0 {
+		return server.Copies(0, server.Component{Name: webServerName}), nil
+	}
+	concurrent := s.Processes * s.Threads
+	made := adminapi.Config{
+		DB:          db,
+		Pool:        collector.Pool{First: s.MinID, Last: s.MaxID},
+		Unprotected: s.Unprotected,
+		Identities: adminapi.Identities{
+			Superusers: s.Superusers(), Supervisors: s.Supervisors(), Creditors: s.Creditors(), Owner: s.Owner.CreditorID,
+		},
+		Limits:    adminapi.DefaultLimits(concurrent),
+		SwaggerUI: string(s.SwaggerUIURL),
+		Metrics:   adminapi.NewMetrics(registry),
+		Logger:    logger,
+		Now:       time.Now,
+	}
+	if s.Unprotected {
+		logger.Warn("the admin API is not protected: everybody who can reach it may do everything")
+	} else {
+		tokens, err := oauth.NewIntrospector(oauth.Config{
+			URL: string(s.IntrospectURL), MaxConnections: concurrent, Now: time.Now, Metrics: oauth.NewMetrics(registry),
+		})
+		if err != nil {
+			return nil, err
+		}
+		made.Tokens = tokens
+	}
+	api, err := adminapi.New(made)
+	if err != nil {
+		return nil, err
+	}
+	return []server.Component{{Name: webServerName, Run: func(ctx context.Context) error {
+		if made.Tokens != nil {
+			defer made.Tokens.Close()
+		}
+		return api.ListenAndServe(ctx, fmt.Sprintf(":%d", s.WebServer.Port))
+	}}}, nil
+}
