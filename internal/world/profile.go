@@ -112,7 +112,9 @@ const maxIdleAccounts = 250
 func (p Profile) forAccounts(n int) Profile {
 	least := time.Duration(n) * time.Second / maxIdleAccounts
 	t := &p.AuthorityTiming
-	t.Heartbeat, t.Reminder, t.Capitalisation = max(t.Heartbeat, least), max(t.Reminder, least), max(t.Capitalisation, least)
+	for _, period := range []*time.Duration{&t.Heartbeat, &t.Reminder, &t.Capitalisation} {
+		*period = max(*period, least)
+	}
 	return p
 }
 

@@ -206,6 +206,7 @@ func TestDisturbances(t *testing.T) {
 	if now.payments < 40 || now.revisions < 1 || now.rates <= beginning.rates || now.absences < 1 || now.copies < 10 {
 		t.Errorf("after a minute: %+v; at the beginning: %+v", now, beginning)
 	}
+	b.links[0].brokenUntil = b.timeline.Now().Add(time.Hour)
 	b.settle()
 	quiet := count()
 	b.pass(30 * time.Second)
@@ -249,6 +250,10 @@ func TestLostLocks(t *testing.T) {
 		if got := b.isLost(c.message); got != c.lost {
 			t.Errorf("%+v: lost: %v", c.message, got)
 		}
+	}
+	b.makeDeals(20)
+	if requests := len(b.service.requests); requests == 0 || b.service.heard[smp.TypePreparedTransfer] > 0 {
+		t.Errorf("of %d requests, %d have been answered", requests, b.service.heard[smp.TypePreparedTransfer])
 	}
 }
 

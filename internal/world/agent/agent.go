@@ -3,7 +3,6 @@ package agent
 import (
 	"math"
 	"math/rand/v2"
-	"slices"
 	"time"
 
 	"github.com/circular-trade/circular-trade/internal/smp"
@@ -303,7 +302,7 @@ func (a *Agent) updated(m *smp.AccountUpdate) {
 		acc.created, acc.accountID, acc.principal, acc.number = m.CreationDate, m.AccountID, 0, 0
 		a.raise(&acc.ledgerID, 1)
 		a.notifyLedger(acc)
-		acc.waiting = slices.DeleteFunc(acc.waiting, func(t *smp.AccountTransfer) bool { return t.CreationDate < acc.created })
+		acc.forgetFormerLife()
 		a.queueLedger(acc)
 	case m.AccountID != acc.accountID:
 		acc.accountID = m.AccountID

@@ -270,6 +270,26 @@ func TestTransfersAreEnteredInOrder(t *testing.T) {
 	b.Receive(transfer(20, 1, 200, start))
 	b.pass(time.Minute)
 	b.wantSilence()
+	b.Receive(transfer(41, 40, 500, start)) // what has come again is not in the way
+	b.pass(time.Minute)
+	b.wantLedger(7, today, "v", 500, 41)
+}
+
+// Transfers of an account that has been created again since are not in the way, either.
+func TestFormerLivesAreForgotten(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.Open(vera)
+	b.Receive(update(today, 1, 0, 0))
+	b.Receive(transfer(3, 2, 300, start))
+	b.Receive(update(today+1, 1, 0, 0))
+	b.Receive(transfer(4, 3, 300, start))
+	b.said()
+	first := transfer(1, 0, 100, start)
+	first.CreationDate = today + 1
+	b.Receive(first)
+	b.pass(time.Minute)
+	b.wantLedger(4, today+1, "v", 100, 1)
 }
 
 func TestOldTransfersAreIgnored(t *testing.T) {

@@ -37,6 +37,11 @@ func (acc *account) store(m *smp.AccountTransfer) bool {
 	return !found
 }
 
+// forgetFormerLife forgets transfers that have not been entered, and never will be.
+func (acc *account) forgetFormerLife() {
+	acc.waiting = slices.DeleteFunc(acc.waiting, func(t *smp.AccountTransfer) bool { return t.CreationDate < acc.created })
+}
+
 // queueLedger has a ledger processed soon.
 func (a *Agent) queueLedger(acc *account) {
 	if acc.queued {

@@ -284,121 +284,138 @@ func TestEachCheckFindsWhatItIsFor(t *testing.T) {
 		check string
 		wrong string
 		do    func(s *story)
+		says  string // what one of the explanations contains
 	}{
-		{"C1", "a debit of more than is told", func(s *story) { s.find(journal.Debited, seller).Holding.Principal-- }},
+		{"C1", "a debit of more than is told", func(s *story) { s.find(journal.Debited, seller).Holding.Principal-- }, "has a principal of"},
 		{"C1", "tokens vanish with an account", func(s *story) {
 			s.add(journal.Entry{Kind: journal.Purged, Account: account(seller), Created: smp.DateOf(start)})
-		}},
-		{"C2", "the total that is locked is wrong", func(s *story) { s.find(journal.Locked, seller).TotalLocked++ }},
-		{"C2", "the total that is still locked is wrong", func(s *story) { s.find(journal.Finalized, seller).TotalLocked++ }},
-		{"C2", "more is locked than there is", func(s *story) { s.request(seller, 2501) }},
+		}, ""},
+		{"C1", "an account with tokens is opened anew", func(s *story) {
+			s.add(journal.Entry{Kind: journal.Opened, Account: account(seller), Created: smp.DateOf(start) + 1})
+		}, "principals of"},
+		{"C1", "a credit that is not what is in flight", func(s *story) {
+			s.principals[other]++
+			s.add(journal.Entry{Kind: journal.Credited, Account: account(other), Amount: 1, Credit: 99, Silent: true, Holding: s.holding(other)})
+		}, "principals of"},
+		{"C2", "the total that is locked is wrong", func(s *story) { s.find(journal.Locked, seller).TotalLocked++ }, ""},
+		{"C2", "the total that is still locked is wrong", func(s *story) { s.find(journal.Finalized, seller).TotalLocked++ }, ""},
+		{"C2", "more is locked than there is", func(s *story) { s.request(seller, 2501) }, ""},
 		{"C2", "a lock on a deleted account", func(s *story) {
 			s.add(journal.Entry{Kind: journal.Closed, Account: account(other)})
 			s.request(other, 0)
-		}},
+		}, ""},
 		{"C2", "deleted with a lock on it", func(s *story) {
 			s.request(seller, 1)
 			s.add(journal.Entry{Kind: journal.Closed, Account: account(seller)})
-		}},
+		}, ""},
 		{"C3", "a lock is spent by somebody else", func(s *story) {
 			s.request(seller, 2500)
 			s.move(nil, seller, journal.Root, 100, "delete", "")
-		}},
+		}, ""},
 		{"C4", "a number is left out", func(s *story) {
 			message[*smp.AccountTransfer](s, 2).TransferNumber = 3
 			message[*smp.AccountTransfer](s, 2).PreviousTransferNumber = 2
-		}},
-		{"C4", "the principal that is told is wrong", func(s *story) { message[*smp.AccountTransfer](s, 1).Principal++ }},
+		}, "and follows"},
+		{"C4", "the principal that is told is wrong", func(s *story) { message[*smp.AccountTransfer](s, 1).Principal++ }, "tells of a principal of"},
 		{"C4", "a credit is not told of", func(s *story) {
 			s.drop(func(e *journal.Entry) bool {
 				m, ok := e.Message.(*smp.AccountTransfer)
 				return ok && m.CreditorID == buyer
 			})
-		}},
-		{"C4", "an update tells of another principal", func(s *story) { message[*smp.AccountUpdate](s, 1).Principal++ }},
+		}, "all transfers give"},
+		{"C4", "an update tells of another principal", func(s *story) { message[*smp.AccountUpdate](s, 1).Principal++ }, ""},
 		{"C5", "a debit without its end", func(s *story) {
 			s.drop(func(e *journal.Entry) bool { return e.Kind == journal.Finalized && e.Account.Creditor == seller })
-		}},
-		{"C5", "two ends", func(s *story) { s.entries = append(s.entries, *s.find(journal.Finalized, seller)) }},
-		{"C5", "a debit of another amount", func(s *story) { s.find(journal.Finalized, seller).Amount-- }},
-		{"C5", "a credit of another amount", func(s *story) { s.find(journal.Credited, collector).Amount-- }},
-		{"C5", "a credit with another note", func(s *story) { s.find(journal.Credited, collector).Note += "x" }},
-		{"C5", "a credit comes twice", func(s *story) { s.entries = append(s.entries, *s.find(journal.Credited, buyer)) }},
+		}, ""},
+		{"C5", "two ends", func(s *story) { s.entries = append(s.entries, *s.find(journal.Finalized, seller)) }, ""},
+		{"C5", "a debit of another amount", func(s *story) { s.find(journal.Finalized, seller).Amount-- }, ""},
+		{"C5", "a credit of another amount", func(s *story) { s.find(journal.Credited, collector).Amount-- }, ""},
+		{"C5", "a credit with another note", func(s *story) { s.find(journal.Credited, collector).Note += "x" }, ""},
+		{"C5", "a credit comes twice", func(s *story) { s.entries = append(s.entries, *s.find(journal.Credited, buyer)) }, ""},
 		{"C5", "a credit to a deleted account", func(s *story) {
 			s.add(journal.Entry{Kind: journal.Closed, Account: account(other)})
 			s.move(nil, journal.Root, other, 1, "issuing", "")
-		}},
-		{"C6", "update IDs go back", func(s *story) { s.ledger(seller, 5) }},
+		}, ""},
+		{"C6", "update IDs go back", func(s *story) { s.ledger(seller, 5) }, ""},
 		{"C6", "policies' IDs go back", func(s *story) {
 			for _, id := range []int64{3, 2} {
 				s.issued(&smp.UpdatedPolicy{CreditorID: seller, DebtorID: debtor, UpdateID: id, TS: s.now})
 			}
-		}},
+		}, ""},
 		{"C6", "flags' IDs go back", func(s *story) {
 			for range 2 {
 				s.issued(&smp.UpdatedFlags{CreditorID: seller, DebtorID: debtor, UpdateID: 2, TS: s.now})
 			}
-		}},
-		{"C6", "the ledger is ahead", func(s *story) { message[*smp.UpdatedLedger](s, 1).LastTransferNumber++ }},
-		{"C6", "an older update is told later", func(s *story) { s.update(seller).LastChangeTS = start }},
+		}, ""},
+		{"C6", "the ledger is ahead", func(s *story) { message[*smp.UpdatedLedger](s, 1).LastTransferNumber++ }, ""},
+		{"C6", "an older update is told later", func(s *story) { s.update(seller).LastChangeTS = start }, ""},
 		{"C6", "two updates have one number", func(s *story) {
 			again := *message[*smp.AccountUpdate](s, 1)
 			again.Interest = 5
 			s.issued(&again)
-		}},
-		{"C7", "an invalid message", func(s *story) { message[*smp.AccountTransfer](s, 0).AcquiredAmount = 0 }},
-		{"C7", "a lock of more than was asked for", func(s *story) { s.find(journal.Locked, seller).Prepared.LockedAmount = 3001 }},
+		}, ""},
+		{"C7", "an invalid message", func(s *story) { message[*smp.AccountTransfer](s, 0).AcquiredAmount = 0 }, ""},
+		{"C7", "a lock of more than was asked for", func(s *story) { s.find(journal.Locked, seller).Prepared.LockedAmount = 3001 }, ""},
 		{"C7", "a lock that nobody has asked for", func(s *story) {
 			s.drop(func(e *journal.Entry) bool {
 				m, ok := e.Message.(*smp.PrepareTransfer)
 				return ok && m.CreditorID == buyer
 			})
-		}},
-		{"C7", "a transfer ID comes again", func(s *story) { s.transfers = 0; s.request(seller, 1) }},
+		}, "nobody has asked for transfer"},
+		{"C7", "a transfer ID comes again", func(s *story) { s.transfers = 0; s.request(seller, 1) }, ""},
 		{"C7", "a reminder with another deadline", func(s *story) {
 			p := s.request(seller, 1)
 			again := *p
 			again.Deadline = again.Deadline.Add(time.Second)
 			s.issued(&again)
-		}},
-		{"C7", "an end that nobody has asked for", func(s *story) { s.end(s.request(seller, 1), 0, "OK") }},
-		{"C7", "the end is told otherwise", func(s *story) { message[*smp.FinalizedTransfer](s, 0).CommittedAmount++ }},
-		{"C7", "a commit after the deadline", func(s *story) { s.find(journal.Finalized, seller).Prepared.Deadline = start }},
+		}, ""},
+		{"C7", "an end that nobody has asked for", func(s *story) { s.end(s.request(seller, 1), 0, "OK") }, ""},
+		{"C7", "the end is told otherwise", func(s *story) { message[*smp.FinalizedTransfer](s, 0).CommittedAmount++ }, ""},
+		{"C7", "a commit after the deadline", func(s *story) { s.find(journal.Finalized, seller).Prepared.Deadline = start }, ""},
 		{"C7", "a rejection of nothing", func(s *story) {
 			s.issued(&smp.RejectedTransfer{CreditorID: seller, DebtorID: debtor, CoordinatorType: "agent", CoordinatorRequestID: 99, TS: s.now})
-		}},
-		{"C7", "an account ID changes", func(s *story) { m := s.update(seller); m.AccountID = "q" }},
+		}, ""},
+		{"C7", "an account ID changes", func(s *story) { m := s.update(seller); m.AccountID = "q" }, "the account ID changes"},
 		{"C7", "a rate changes before the one before", func(s *story) {
 			h := s.holding(seller)
 			h.RateSince = start.Add(-time.Hour)
 			s.add(journal.Entry{Kind: journal.RateChanged, Account: account(seller), Holding: h})
 			h.RateSince = start.Add(-2 * time.Hour)
 			s.add(journal.Entry{Kind: journal.RateChanged, Account: account(seller), Holding: h})
-		}},
-		{"C7", "an agent's transfer is negligible", func(s *story) { s.find(journal.Credited, buyer).Silent = true }},
+		}, ""},
+		{"C7", "an agent's transfer is negligible", func(s *story) { s.find(journal.Credited, buyer).Silent = true }, ""},
 		{"C7", "created again on the same day", func(s *story) {
 			s.add(journal.Entry{Kind: journal.Purged, Account: account(other), Created: smp.DateOf(start)})
 			s.add(journal.Entry{Kind: journal.Opened, Account: account(other), Created: smp.DateOf(start)})
-		}},
+		}, ""},
 		{"C7", "removed with a lock", func(s *story) {
 			s.request(other, 0)
 			s.add(journal.Entry{Kind: journal.Purged, Account: account(other), Created: smp.DateOf(start)})
-		}},
-		{"C8", "capitalisation changes the balance", func(s *story) { s.capitalise(seller, 10, 11, 10) }},
-		{"C8", "the root does not pay", func(s *story) { s.capitalise(seller, 10, 10, 9) }},
+		}, ""},
+		{"C7", "a dismissal fails", func(s *story) {
+			p := s.request(seller, 1)
+			s.finalize(p, 0, "")
+			s.end(p, 0, "TIMEOUT")
+		}, "ends with"},
+		{"C7", "a reminder of what has been finalised", func(s *story) { s.issued(message[*smp.PreparedTransfer](s, 0)) }, "not prepared"},
+		{"C7", "a rate is told to have changed earlier", func(s *story) {
+			s.update(seller).LastInterestRateChangeTS = start.Add(-time.Second)
+		}, "goes back"},
+		{"C8", "capitalisation changes the balance", func(s *story) { s.capitalise(seller, 10, 11, 10) }, ""},
+		{"C8", "the root does not pay", func(s *story) { s.capitalise(seller, 10, 10, 9) }, ""},
 		{"C9", "something is in flight", func(s *story) {
 			s.drop(func(e *journal.Entry) bool { return e.Kind == journal.Credited && e.Account.Creditor == buyer })
-		}},
-		{"C9", "a ledger is wrong", func(s *story) { s.ledger(seller, 9).Principal++ }},
-		{"C9", "a commit is not heeded", func(s *story) { s.finalize(s.request(seller, 5), 5, collecting.String()) }},
+		}, "are in flight"},
+		{"C9", "a ledger is wrong", func(s *story) { s.ledger(seller, 9).Principal++ }, ""},
+		{"C9", "a commit is not heeded", func(s *story) { s.finalize(s.request(seller, 5), 5, collecting.String()) }, ""},
 		{"M1", "more is dispatched than collected", func(s *story) {
 			s.move(nil, journal.Root, collector, 9999, "issuing", "")
 			s.trade(s.request(collector, 0), buyer, 200, smp.Note{Kind: smp.Dispatching, TurnID: 7, First: collector, Second: other})
-		}},
+		}, ""},
 		{"M2", "a collector sends more than it has got", func(s *story) {
 			s.move(nil, journal.Root, collector, 9999, "issuing", "")
 			s.trade(s.request(collector, 0), other, 2501, sending)
-		}},
+		}, ""},
 		{"M2", "a collector dispatches what it has sent", func(s *story) {
 			s.move(nil, journal.Root, seller, 9999, "issuing", "")
 			note := collecting
@@ -410,26 +427,26 @@ func TestEachCheckFindsWhatItIsFor(t *testing.T) {
 			note = dispatching
 			note.TurnID = 8
 			s.trade(s.request(collector, 0), buyer, 101, note)
-		}},
-		{"M3", "a buyer is paid twice", func(s *story) { s.trade(s.request(collector, 0), buyer, 1, dispatching) }},
+		}, ""},
+		{"M3", "a buyer is paid twice", func(s *story) { s.trade(s.request(collector, 0), buyer, 1, dispatching) }, ""},
 		{"M3", "a buyer is paid by two collectors", func(s *story) {
 			s.move(nil, journal.Root, other, 10, "issuing", "")
 			note := dispatching
 			note.First = other
 			s.trade(s.request(other, 0), buyer, 1, note)
-		}},
-		{"M3", "a seller is charged twice", func(s *story) { s.trade(s.request(seller, 10), collector, 1, collecting) }},
+		}, ""},
+		{"M3", "a seller is charged twice", func(s *story) { s.trade(s.request(seller, 10), collector, 1, collecting) }, ""},
 		{"M3", "somebody pays in another's name", func(s *story) {
 			s.trade(s.request(seller, 10), collector, 1, smp.Note{Kind: smp.Collecting, TurnID: 9, First: collector, Second: buyer})
-		}},
+		}, ""},
 		{"M3", "somebody gets what is another's", func(s *story) {
 			s.trade(s.request(seller, 10), other, 1, smp.Note{Kind: smp.Collecting, TurnID: 9, First: collector, Second: seller})
-		}},
+		}, ""},
 		{"M4", "a seller is charged more than was locked", func(s *story) {
 			note := collecting
 			note.TurnID = 9
 			s.trade(s.request(seller, 10), collector, 11, note)
-		}},
+		}, ""},
 		{"M6", "one request is committed twice", func(s *story) {
 			m := s.ask(seller, 10)
 			one, two := s.prepare(m), s.prepare(m)
@@ -438,61 +455,64 @@ func TestEachCheckFindsWhatItIsFor(t *testing.T) {
 			s.trade(one, collector, 10, note)
 			note.TurnID = 10
 			s.trade(two, collector, 10, note)
-		}},
+		}, ""},
 		{"M6", "dismissed while the commit may succeed", func(s *story) {
 			p := s.request(seller, 5)
 			s.finalize(p, 5, collecting.String())
 			s.finalize(p, 0, "")
-		}},
+		}, ""},
 		{"M6", "committed after it was dismissed", func(s *story) {
 			p := s.request(seller, 5)
 			s.finalize(p, 0, "")
 			s.finalize(p, 5, collecting.String())
-		}},
+		}, ""},
 		{"M6", "committed in two ways", func(s *story) {
 			p := s.request(seller, 5)
 			s.finalize(p, 5, collecting.String())
 			s.finalize(p, 4, collecting.String())
-		}},
+		}, ""},
 		{"M7", "tried again while the outcome is open", func(s *story) {
 			note := smp.Note{Kind: smp.Dispatching, TurnID: 9, First: collector, Second: buyer}
 			s.finalize(s.request(collector, 0), 5, note.String())
 			s.finalize(s.request(collector, 0), 5, note.String())
-		}},
+		}, ""},
 		{"M7", "asked for again before the outcome was known", func(s *story) {
 			note := smp.Note{Kind: smp.Dispatching, TurnID: 9, First: collector, Second: buyer}
 			first, second := s.request(collector, 0), s.request(collector, 0)
 			s.finalize(first, 5, note.String())
 			s.end(first, 0, "TIMEOUT")
 			s.finalize(second, 5, note.String())
-		}},
-		{"M7", "tried again after success", func(s *story) { s.finalize(s.request(collector, 0), 5, dispatching.String()) }},
-		{"M8", "a transfer is left", func(s *story) { s.request(seller, 5) }},
-		{"M8", "a buyer's lock is left", func(s *story) { s.request(buyer, 0) }},
-		{"M15", "committed too late", func(s *story) { message[*smp.PrepareTransfer](s, 2).MaxCommitDelay = 1 }},
+		}, ""},
+		{"M7", "tried again after success", func(s *story) { s.finalize(s.request(collector, 0), 5, dispatching.String()) }, ""},
+		{"M8", "a transfer is left", func(s *story) { s.request(seller, 5) }, ""},
+		{"M8", "a buyer's lock is left", func(s *story) { s.request(buyer, 0) }, ""},
+		{"M15", "committed too late", func(s *story) { message[*smp.PrepareTransfer](s, 2).MaxCommitDelay = 1 }, ""},
 		{"M16", "committed under a newer rate", func(s *story) {
 			message[*smp.PrepareTransfer](s, 2).FinalInterestRateTS = start.Add(-time.Second)
-		}},
-		{"M23", "copies are left", func(s *story) { m := s.ask(buyer, 0); s.prepare(m); s.prepare(m) }},
+		}, ""},
+		{"M23", "copies are left", func(s *story) { m := s.ask(buyer, 0); s.prepare(m); s.prepare(m) }, ""},
 		{"P1", "a gateway refuses a message", func(s *story) {
 			s.add(journal.Entry{Kind: journal.Refused, Reason: "it is invalid"})
-		}},
+		}, ""},
 		{"P1", "a request ID is used for something else", func(s *story) {
 			m := *message[*smp.PrepareTransfer](s, 0)
 			m.MaxLockedAmount++
 			s.heard(&m)
-		}},
+		}, ""},
 		{"P1", "a transfer is invented", func(s *story) {
 			p := *message[*smp.PreparedTransfer](s, 0)
 			p.TransferID = 12345
 			s.finalize(&p, 0, "")
-		}},
-		{"P1", "a commit with a note of no meaning", func(s *story) { s.finalize(s.request(seller, 5), 5, "for bread") }},
+		}, ""},
+		{"P1", "a commit with a note of no meaning", func(s *story) { s.finalize(s.request(seller, 5), 5, "for bread") }, ""},
 	} {
 		s := aTurn()
 		c.do(s)
-		if got := broken(judge(s.entries, journal.Leniency{})); !slices.Contains(got, c.check) {
-			t.Errorf("%s: broken are %v, want %s", c.wrong, got, c.check)
+		verdicts := judge(s.entries, journal.Leniency{})
+		at := slices.IndexFunc(verdicts, func(v journal.Verdict) bool { return v.Check == c.check })
+		said := strings.Join(verdicts[at].Examples, "\n")
+		if verdicts[at].OK() || !strings.Contains(said, c.says) {
+			t.Errorf("%s: broken are %v, want %s; it says %q, want %q", c.wrong, broken(verdicts), c.check, said, c.says)
 		}
 	}
 }
@@ -510,6 +530,30 @@ func (s *story) capitalise(creditor swpt.CreditorID, amount, credited, debited i
 		RootPrincipal: s.principals[journal.Root],
 	})
 	s.ledger(creditor, 100)
+}
+
+// Most mistakes are found at once, and not only in the end.
+func TestMistakesAreFoundAtOnce(t *testing.T) {
+	t.Parallel()
+	for check, do := range map[string]func(s *story){
+		"C1": func(s *story) {
+			s.principals[other]++
+			s.add(journal.Entry{
+				Kind: journal.Credited, Account: account(other), Amount: 1, Credit: 99, Silent: true, Holding: s.holding(other),
+			})
+		},
+		"C4": func(s *story) { message[*smp.AccountTransfer](s, 1).AcquiredAmount++ },
+	} {
+		s := aTurn()
+		do(s)
+		c := journal.NewChecker()
+		for i := range s.entries {
+			c.Record(&s.entries[i])
+		}
+		if got := broken(c.Verdicts()); !slices.Contains(got, check) {
+			t.Errorf("broken are %v, want %s", got, check)
+		}
+	}
 }
 
 func TestWhatIsAllowed(t *testing.T) {
