@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -26,8 +25,8 @@ import (
 	"github.com/circular-trade/circular-trade/internal/shard"
 	"github.com/circular-trade/circular-trade/internal/smp"
 	"github.com/circular-trade/circular-trade/internal/solverdb"
+	"github.com/circular-trade/circular-trade/internal/solverdb/solverdbtest"
 	"github.com/circular-trade/circular-trade/internal/swpt"
-	"github.com/circular-trade/circular-trade/internal/testenv"
 	"github.com/circular-trade/circular-trade/internal/turn"
 	"github.com/circular-trade/circular-trade/internal/workerdb"
 	"github.com/circular-trade/circular-trade/internal/workerdb/workerdbtest"
@@ -69,25 +68,7 @@ type townMail struct {
 
 func newTown(t *testing.T, v *village) *town {
 	t.Helper()
-	w := &town{t: t, village: v, now: townMorning}
-	digest, err := solverdb.Migrations().Digest()
-	if err != nil {
-		t.Fatal(err)
-	}
-	url, err := postgres.ParseURL(testenv.NewDatabaseFrom(t, digest, func(text string) error {
-		url, err := postgres.ParseURL(text)
-		if err != nil {
-			return err
-		}
-		return solverdb.Migrations().Up(context.WithoutCancel(t.Context()), url)
-	}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if w.db, err = solverdb.Open(url, postgres.Options{}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(w.db.Close)
+	w := &town{t: t, village: v, now: townMorning, db: solverdbtest.New(t)}
 	logger := slog.New(slog.NewTextHandler(&w.log, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	clock := func() time.Time { return w.now }
 	w.solver = turn.NewRoller(turn.Config{

@@ -23,7 +23,7 @@ import (
 	"github.com/circular-trade/circular-trade/internal/oauth"
 	"github.com/circular-trade/circular-trade/internal/postgres"
 	"github.com/circular-trade/circular-trade/internal/solverdb"
-	"github.com/circular-trade/circular-trade/internal/testenv"
+	"github.com/circular-trade/circular-trade/internal/solverdb/solverdbtest"
 )
 
 // patience is how long a test waits for what should happen at once.
@@ -114,13 +114,7 @@ func newNode(tb testing.TB, databaseURL string, changes ...func(*adminapi.Config
 // newMigratedNode returns a node with a database of its own, in which there are all tables.
 func newMigratedNode(tb testing.TB, changes ...func(*adminapi.Config)) *node {
 	tb.Helper()
-	return newNode(tb, testenv.NewDatabaseFrom(tb, "adminapi", func(databaseURL string) error {
-		url, err := postgres.ParseURL(databaseURL)
-		if err != nil {
-			return err
-		}
-		return solverdb.Migrations().Up(tb.Context(), url)
-	}), changes...)
+	return newNode(tb, solverdbtest.URL(tb), changes...)
 }
 
 // introspect is the authorization server. It knows only tokens for which there is an answer.

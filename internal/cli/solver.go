@@ -159,25 +159,17 @@ func (s *solverProcess) run(ctx context.Context, process server.Server) error {
 
 // ready returns an error unless the database answers, and has been migrated.
 func (s *solverProcess) ready(ctx context.Context) error {
-	migrated, err := s.db.Migrated(ctx)
-	if err == nil && !migrated {
-		err = ErrNotMigrated
-	}
-	return err
+	return migrated(ctx, s.db.Migrated)
 }
 
 // alone does some work while no other solver runs on the same database.
 func (s *solverProcess) alone(ctx context.Context, work func(context.Context) error) error {
-	err := guard.Guard{
+	return fatalIfHeld(guard.Guard{
 		Component: solverName,
 		Connect:   func(ctx context.Context) (*pgx.Conn, error) { return postgres.Connect(ctx, s.db.URL()) },
 		Wait:      s.settings.Wait,
 		Logger:    s.logger,
-	}.Run(ctx, work)
-	if errors.Is(err, guard.ErrHeld) {
-		err = server.Fatal(err)
-	}
-	return err
+	}.Run(ctx, work))
 }
 
 func (s *solverProcess) rollTurns() server.Component {

@@ -10,11 +10,12 @@ import (
 
 	"github.com/circular-trade/circular-trade/internal/collector"
 	"github.com/circular-trade/circular-trade/internal/shard"
+	"github.com/circular-trade/circular-trade/internal/solverdb/solverdbtest"
 )
 
 func TestEnsure(t *testing.T) {
 	t.Parallel()
-	w := &world{solver: openSolverDB(t, newSolverDB(t))}
+	w := &world{solver: solverdbtest.New(t)}
 	ensure := func(n int64, want int, at time.Time) {
 		t.Helper()
 		if added, err := collector.Ensure(t.Context(), w.solver, pool, debtor, n, at); added != want || err != nil {
@@ -54,7 +55,7 @@ func TestEnsure(t *testing.T) {
 // However many ask for collectors at the same time, there will be exactly as many as the one who wants most has asked for.
 func TestEnsureRaces(t *testing.T) {
 	t.Parallel()
-	w := &world{solver: openSolverDB(t, newSolverDB(t))}
+	w := &world{solver: solverdbtest.New(t)}
 	const rounds, racers = 10, 12
 	for round := range rounds {
 		exec(t, w.solver.DB, "DELETE FROM collector_account")

@@ -15,6 +15,7 @@ import (
 	"github.com/circular-trade/circular-trade/internal/postgres"
 	"github.com/circular-trade/circular-trade/internal/shard"
 	"github.com/circular-trade/circular-trade/internal/smp"
+	"github.com/circular-trade/circular-trade/internal/solverdb/solverdbtest"
 	"github.com/circular-trade/circular-trade/internal/swpt"
 	"github.com/circular-trade/circular-trade/internal/testenv"
 )
@@ -195,7 +196,7 @@ func TestSolverDatabaseIsAway(t *testing.T) {
 	w := newWorld(t)
 	proxy := testenv.NewProxy(t, w.solverURL)
 	f := w.follower()
-	f.Solver = openSolverDB(t, proxy.URL())
+	f.Solver = solverdbtest.Open(t, proxy.URL(), postgres.Options{})
 	proxy.Refuse()
 	proxy.Cut()
 	w.handle(t, needed)

@@ -18,8 +18,8 @@ import (
 	"github.com/circular-trade/circular-trade/internal/shard"
 	"github.com/circular-trade/circular-trade/internal/smp"
 	"github.com/circular-trade/circular-trade/internal/solverdb"
+	"github.com/circular-trade/circular-trade/internal/solverdb/solverdbtest"
 	"github.com/circular-trade/circular-trade/internal/swpt"
-	"github.com/circular-trade/circular-trade/internal/testenv"
 	"github.com/circular-trade/circular-trade/internal/workerdb"
 	"github.com/circular-trade/circular-trade/internal/workerdb/workerdbtest"
 )
@@ -52,9 +52,9 @@ type world struct {
 
 func newWorld(tb testing.TB) *world {
 	tb.Helper()
-	url := newSolverDB(tb)
+	url := solverdbtest.URL(tb)
 	w := &world{
-		worker: workerdbtest.New(tb), solver: openSolverDB(tb, url), solverURL: url,
+		worker: workerdbtest.New(tb), solver: solverdbtest.Open(tb, url, postgres.Options{}), solverURL: url,
 		log: &logbook{}, registry: prometheus.NewPedanticRegistry(), now: now,
 	}
 	w.rules = &collector.Rules{
@@ -71,36 +71,6 @@ func newWorld(tb testing.TB) *world {
 		}
 	})
 	return w
-}
-
-// newSolverDB returns the URL of an empty solver database.
-func newSolverDB(tb testing.TB) string {
-	tb.Helper()
-	digest, err := solverdb.Migrations().Digest()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return testenv.NewDatabaseFrom(tb, digest, func(databaseURL string) error {
-		url, err := postgres.ParseURL(databaseURL)
-		if err != nil {
-			return err
-		}
-		return solverdb.Migrations().Up(context.WithoutCancel(tb.Context()), url)
-	})
-}
-
-func openSolverDB(tb testing.TB, text string) *solverdb.DB {
-	tb.Helper()
-	url, err := postgres.ParseURL(text)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	db, err := solverdb.Open(url, postgres.Options{})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(db.Close)
-	return db
 }
 
 func (w *world) clock() time.Time { return w.now }

@@ -43,11 +43,3 @@ func Contain(v float64) int64 {
 		return int64(v)
 	}
 }
-
-// Sum returns the sum of two amounts, neither of which is negative, or 2⁶³−1 if the sum is larger.
-func Sum(a, b int64) int64 {
-	if a > math.MaxInt64-b {
-		return math.MaxInt64
-	}
-	return a + b
-}

@@ -91,19 +91,3 @@ func TestContain(t *testing.T) {
 		t.Errorf("Contain(NaN) = %d", got)
 	}
 }
-
-func TestSum(t *testing.T) {
-	t.Parallel()
-	for _, c := range []struct{ a, b, want int64 }{
-		{0, 0, 0},
-		{1, 2, 3},
-		{math.MaxInt64, 0, math.MaxInt64},
-		{math.MaxInt64 - 1, 1, math.MaxInt64},
-		{math.MaxInt64 - 1, 2, math.MaxInt64},
-		{math.MaxInt64, math.MaxInt64, math.MaxInt64},
-	} {
-		if got := Sum(c.a, c.b); got != c.want {
-			t.Errorf("Sum(%d, %d) = %d, want %d", c.a, c.b, got, c.want)
-		}
-	}
-}

@@ -9,27 +9,10 @@ import (
 	"github.com/circular-trade/circular-trade/internal/diagnosis"
 	"github.com/circular-trade/circular-trade/internal/postgres"
 	"github.com/circular-trade/circular-trade/internal/solverdb"
-	"github.com/circular-trade/circular-trade/internal/testenv"
+	"github.com/circular-trade/circular-trade/internal/solverdb/solverdbtest"
 	"github.com/circular-trade/circular-trade/internal/workerdb"
 	"github.com/circular-trade/circular-trade/internal/workerdb/workerdbtest"
 )
-
-func newSolverDB(t *testing.T) *solverdb.DB {
-	t.Helper()
-	url, err := postgres.ParseURL(testenv.NewDatabase(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := solverdb.Migrations().Up(t.Context(), url); err != nil {
-		t.Fatal(err)
-	}
-	db, err := solverdb.Open(url, postgres.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(db.Close)
-	return db
-}
 
 func exec(t *testing.T, db *postgres.DB, sql string) {
 	t.Helper()
@@ -40,7 +23,7 @@ func exec(t *testing.T, db *postgres.DB, sql string) {
 
 func TestLoad(t *testing.T) {
 	t.Parallel()
-	worker, solver := workerdbtest.New(t), newSolverDB(t)
+	worker, solver := workerdbtest.New(t), solverdbtest.New(t)
 	rules := &currency.Rules{DocumentExpiry: 7 * 24 * time.Hour, ClaimExpiry: 45 * 24 * time.Hour}
 	configured := &diagnosis.Base{Locator: "https://base.example/unit", DebtorID: 1003, MaxDistance: 10}
 	load := func(worker *workerdb.DB, solver *solverdb.DB, base *diagnosis.Base) *diagnosis.CurrencyReport {

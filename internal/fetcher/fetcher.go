@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/circular-trade/circular-trade/internal/currency"
+	"github.com/circular-trade/circular-trade/internal/grace"
 	"github.com/circular-trade/circular-trade/internal/postgres"
 	"github.com/circular-trade/circular-trade/internal/workerdb"
 )
@@ -89,7 +90,7 @@ func (f *Fetcher) run(ctx context.Context, once bool) error {
 		results: make(chan currency.Result, f.config.Burst),
 		deaf:    make(chan struct{}),
 	}
-	recording, cancel := withPatience(ctx, recordingPatience)
+	recording, cancel := grace.Period(ctx, recordingPatience)
 	defer cancel()
 	group, working := errgroup.WithContext(ctx)
 	stopped := context.AfterFunc(working, s.agenda.stop)
@@ -106,22 +107,6 @@ func (f *Fetcher) run(ctx context.Context, once bool) error {
 		return nil // whatever has failed, it may have been because of that
 	}
 	return err
-}
-
-// withPatience returns a context that ends a while after its parent.
-func withPatience(ctx context.Context, patience time.Duration) (context.Context, context.CancelFunc) {
-	late, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	stop := context.AfterFunc(ctx, func() {
-		select {
-		case <-time.After(patience):
-			cancel()
-		case <-late.Done():
-		}
-	})
-	return late, func() {
-		stop()
-		cancel()
-	}
 }
 
 // now returns the present in whole microseconds: PostgreSQL does not keep more.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/circular-trade/circular-trade/internal/shard"
+	"github.com/circular-trade/circular-trade/internal/solverdb/solverdbtest"
 	"github.com/circular-trade/circular-trade/internal/swpt"
 )
 
@@ -38,7 +39,7 @@ func TestCurrenciesAreReported(t *testing.T) {
 // Two halves of a shard that has been split have the same rows. Each reports its own.
 func TestCurrenciesOfTheOtherShard(t *testing.T) {
 	t.Parallel()
-	solver := newSolver(t)
+	solver := solverdbtest.New(t)
 	nodes := []*node{newNode(t, "0.#", solver), newNode(t, "1.#", solver)}
 	nodes[0].startTurn(t)
 	var reported []string

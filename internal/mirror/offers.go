@@ -10,7 +10,6 @@ import (
 	"github.com/circular-trade/circular-trade/internal/shard"
 	"github.com/circular-trade/circular-trade/internal/smp"
 	"github.com/circular-trade/circular-trade/internal/solver"
-	"github.com/circular-trade/circular-trade/internal/solverdb"
 	"github.com/circular-trade/circular-trade/internal/swpt"
 	"github.com/circular-trade/circular-trade/internal/workerdb"
 )
@@ -25,9 +24,12 @@ const (
 // makeOffers is the first step of phase 2: trading policies become candidate offers. It also has the local copy of
 // active collectors renewed, and asks for collectors that are missing.
 func (w *work) makeOffers(ctx context.Context) error {
-	currencies, err := w.Solver.Queries().CurrenciesOfTurn(ctx, w.turn.TurnID)
-	if err != nil {
-		return fmt.Errorf("reading the currencies of the turn: %w", err)
+	var currencies []solver.Currency
+	for row, err := range w.Solver.CurrenciesOf(ctx, w.turn.TurnID) {
+		if err != nil {
+			return err
+		}
+		currencies = append(currencies, row.Currency())
 	}
 	prices, err := price(w.turn, currencies)
 	if err != nil {
@@ -46,7 +48,7 @@ func (w *work) makeOffers(ctx context.Context) error {
 }
 
 // price finds out the prices of a turn's currencies. It returns an error if these make no sense.
-func price(turn workerdb.WorkerTurn, currencies []solverdb.CurrenciesOfTurnRow) (*solver.Prices, error) {
+func price(turn workerdb.WorkerTurn, currencies []solver.Currency) (*solver.Prices, error) {
 	tree, err := solver.NewPegTree(solver.Params{
 		BaseLocator:       turn.BaseDebtorInfoLocator,
 		BaseDebtorID:      turn.BaseDebtorID,
@@ -56,11 +58,7 @@ func price(turn workerdb.WorkerTurn, currencies []solverdb.CurrenciesOfTurnRow) 
 	if err != nil {
 		return nil, err
 	}
-	for _, c := range currencies {
-		currency := solver.Currency{Confirmed: c.IsConfirmed, Locator: c.DebtorInfoLocator, DebtorID: c.DebtorID}
-		if c.PegDebtorInfoLocator != nil && c.PegDebtorID != nil && c.PegExchangeRate != nil {
-			currency.Peg = &solver.Peg{Locator: *c.PegDebtorInfoLocator, DebtorID: *c.PegDebtorID, Rate: *c.PegExchangeRate}
-		}
+	for _, currency := range currencies {
 		if err := tree.Register(currency); err != nil {
 			return nil, err
 		}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/circular-trade/circular-trade/internal/shard"
 	"github.com/circular-trade/circular-trade/internal/smp"
+	"github.com/circular-trade/circular-trade/internal/solverdb/solverdbtest"
 	"github.com/circular-trade/circular-trade/internal/swpt"
 )
 
@@ -154,7 +155,7 @@ func TestStatuses(t *testing.T) {
 // Each worker copies and takes away its own, in all tables, and nothing else.
 func TestResultsOfTheOtherShard(t *testing.T) {
 	t.Parallel()
-	solver := newSolver(t)
+	solver := solverdbtest.New(t)
 	for round, key := range []string{"1.#", "0.#"} {
 		n := newNode(t, key, solver)
 		other := map[string]string{"1.#": "0.#", "0.#": "1.#"}[key]

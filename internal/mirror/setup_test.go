@@ -20,6 +20,7 @@ import (
 	"github.com/circular-trade/circular-trade/internal/postgres"
 	"github.com/circular-trade/circular-trade/internal/shard"
 	"github.com/circular-trade/circular-trade/internal/solverdb"
+	"github.com/circular-trade/circular-trade/internal/solverdb/solverdbtest"
 	"github.com/circular-trade/circular-trade/internal/swpt"
 	"github.com/circular-trade/circular-trade/internal/testenv"
 	"github.com/circular-trade/circular-trade/internal/workerdb"
@@ -45,32 +46,6 @@ var (
 	collectionDeadline = turnStart.Add(30 * day)
 )
 
-// newSolver returns an empty solver database.
-func newSolver(tb testing.TB) *solverdb.DB {
-	tb.Helper()
-	digest, err := solverdb.Migrations().Digest()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	text := testenv.NewDatabaseFrom(tb, digest, func(text string) error {
-		url, err := postgres.ParseURL(text)
-		if err != nil {
-			return err
-		}
-		return solverdb.Migrations().Up(context.WithoutCancel(tb.Context()), url)
-	})
-	url, err := postgres.ParseURL(text)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	db, err := solverdb.Open(url, postgres.Options{})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(db.Close)
-	return db
-}
-
 // A node is a worker, with a roller whose clock stands still.
 type node struct {
 	solver *solverdb.DB
@@ -84,7 +59,7 @@ type node struct {
 func newNode(tb testing.TB, routingKey string, solver *solverdb.DB) *node {
 	tb.Helper()
 	if solver == nil {
-		solver = newSolver(tb)
+		solver = solverdbtest.New(tb)
 	}
 	n := &node{solver: solver, worker: workerdbtest.New(tb), now: turnStart, log: &logbook{}}
 	n.roller = &mirror.Roller{

@@ -5,13 +5,14 @@ import (
 	"time"
 
 	"github.com/circular-trade/circular-trade/internal/shard"
+	"github.com/circular-trade/circular-trade/internal/solverdb/solverdbtest"
 	"github.com/circular-trade/circular-trade/internal/swpt"
 )
 
 // A turn with two workers, as in section 5. The solver, and what becomes of candidate offers, are played by the test.
 func TestWholeTurn(t *testing.T) {
 	t.Parallel()
-	solver := newSolver(t)
+	solver := solverdbtest.New(t)
 	w0, w1 := newNode(t, "0.#", solver), newNode(t, "1.#", solver)
 	nodes := []*node{w0, w1}
 	seller, buyer := idOf(t, "0.#", 1), idOf(t, "1.#", 1)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/circular-trade/circular-trade/internal/broker"
+	"github.com/circular-trade/circular-trade/internal/grace"
 	"github.com/circular-trade/circular-trade/internal/smp"
 	"github.com/circular-trade/circular-trade/internal/workerdb"
 )
@@ -115,7 +116,7 @@ func (l *lane) send(ctx context.Context, q *queue) (more bool, err error) {
 	if err := l.publisher.Connect(ctx); err != nil {
 		return false, fmt.Errorf("connecting to the broker for %s messages: %w", q.kind.Type, err)
 	}
-	finishing, cancel := withPatience(ctx)
+	finishing, cancel := grace.Period(ctx, patience)
 	defer cancel()
 	var b *burst
 	// The burst is published again if the transaction is repeated. That is allowed, and happens hardly ever: here, nothing
@@ -136,22 +137,6 @@ func (l *lane) send(ctx context.Context, q *queue) (more bool, err error) {
 	l.report(ctx, b)
 	l.waste.deleted += len(b.confirmed) + len(b.leftOver)
 	return q.advance(b), b.err()
-}
-
-// withPatience returns a context that ends a while after its parent.
-func withPatience(ctx context.Context) (context.Context, context.CancelFunc) {
-	late, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	stop := context.AfterFunc(ctx, func() {
-		select {
-		case <-time.After(patience):
-			cancel()
-		case <-late.Done():
-		}
-	})
-	return late, func() {
-		stop()
-		cancel()
-	}
 }
 
 // lock locks the next burst of a queue.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/circular-trade/circular-trade/internal/smp"
 	"github.com/circular-trade/circular-trade/internal/solverdb"
+	"github.com/circular-trade/circular-trade/internal/solverdb/solverdbtest"
 	"github.com/circular-trade/circular-trade/internal/swpt"
 )
 
@@ -16,7 +17,7 @@ import (
 // everybody has in the end.
 func TestConsumersDoNotMatter(t *testing.T) {
 	t.Parallel()
-	solver := newSolver(t)
+	solver := solverdbtest.New(t)
 	nodes := []*node{newNode(t, "0.#"), newNode(t, "1.#")}
 	var want map[accountKey]int64
 	for _, c := range []struct{ consumers, batchSize int }{{1, 1}, {1, 500}, {4, 1}, {4, 500}} {

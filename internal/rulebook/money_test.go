@@ -8,6 +8,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/circular-trade/circular-trade/internal/smp"
+	"github.com/circular-trade/circular-trade/internal/solverdb/solverdbtest"
 )
 
 // Whatever goes wrong in a few turns: nobody pays more than decided or pays twice, and everything comes to an end.
@@ -16,7 +17,7 @@ func TestMoneyIsSafe(t *testing.T) {
 	for _, shards := range [][]string{{"#"}, {"0.#", "1.#"}, {"0.0.#", "0.1.#", "1.0.#", "1.1.#"}} {
 		t.Run(strconv.Itoa(len(shards)), func(t *testing.T) {
 			t.Parallel()
-			solver := newSolver(t)
+			solver := solverdbtest.New(t)
 			var nodes []*node
 			for _, routingKey := range shards {
 				nodes = append(nodes, newNode(t, routingKey))

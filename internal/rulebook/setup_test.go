@@ -27,7 +27,6 @@ import (
 	"github.com/circular-trade/circular-trade/internal/smp"
 	"github.com/circular-trade/circular-trade/internal/solverdb"
 	"github.com/circular-trade/circular-trade/internal/swpt"
-	"github.com/circular-trade/circular-trade/internal/testenv"
 	"github.com/circular-trade/circular-trade/internal/workerdb"
 	"github.com/circular-trade/circular-trade/internal/workerdb/workerdbtest"
 )
@@ -190,32 +189,6 @@ func (n *node) said(ctx context.Context) ([]smp.Message, error) {
 		}
 		return smp.Decode(messageType, []byte(body))
 	})
-}
-
-// newSolver returns an empty solver database.
-func newSolver(tb testing.TB) *solverdb.DB {
-	tb.Helper()
-	digest, err := solverdb.Migrations().Digest()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	text := testenv.NewDatabaseFrom(tb, digest, func(text string) error {
-		url, err := postgres.ParseURL(text)
-		if err != nil {
-			return err
-		}
-		return solverdb.Migrations().Up(context.WithoutCancel(tb.Context()), url)
-	})
-	url, err := postgres.ParseURL(text)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	db, err := solverdb.Open(url, postgres.Options{})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(db.Close)
-	return db
 }
 
 // Tables in which rounds leave something.

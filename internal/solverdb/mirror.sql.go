@@ -11,48 +11,6 @@ import (
 	"github.com/circular-trade/circular-trade/internal/swpt"
 )
 
-const currenciesOfTurn = `-- name: CurrenciesOfTurn :many
-SELECT debtor_info_locator, debtor_id, peg_debtor_info_locator, peg_debtor_id, peg_exchange_rate, is_confirmed
-FROM currency_info
-WHERE turn_id = $1
-`
-
-type CurrenciesOfTurnRow struct {
-	DebtorInfoLocator    string
-	DebtorID             swpt.DebtorID
-	PegDebtorInfoLocator *string
-	PegDebtorID          *swpt.DebtorID
-	PegExchangeRate      *float64
-	IsConfirmed          bool
-}
-
-func (q *Queries) CurrenciesOfTurn(ctx context.Context, turnID int32) ([]CurrenciesOfTurnRow, error) {
-	rows, err := q.db.Query(ctx, currenciesOfTurn, turnID)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []CurrenciesOfTurnRow
-	for rows.Next() {
-		var i CurrenciesOfTurnRow
-		if err := rows.Scan(
-			&i.DebtorInfoLocator,
-			&i.DebtorID,
-			&i.PegDebtorInfoLocator,
-			&i.PegDebtorID,
-			&i.PegExchangeRate,
-			&i.IsConfirmed,
-		); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
 const debtorsWithCollectors = `-- name: DebtorsWithCollectors :many
 SELECT DISTINCT debtor_id
 FROM collector_account

@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/circular-trade/circular-trade/internal/solver"
 	"github.com/circular-trade/circular-trade/internal/swpt"
 )
 
@@ -25,6 +26,15 @@ func (db *DB) CurrenciesOf(ctx context.Context, turnID int32) iter.Seq2[Currency
 		return rows.Scan(&row.TurnID, &row.DebtorInfoLocator, &row.DebtorID, &row.PegDebtorInfoLocator, &row.PegDebtorID,
 			&row.PegExchangeRate, &row.IsConfirmed)
 	}, query, turnID)
+}
+
+// Currency returns what pricing has to know of a currency. It has a peg only if all columns of that are there.
+func (c *CurrencyInfo) Currency() solver.Currency {
+	currency := solver.Currency{Confirmed: c.IsConfirmed, Locator: c.DebtorInfoLocator, DebtorID: c.DebtorID}
+	if c.PegDebtorInfoLocator != nil && c.PegDebtorID != nil && c.PegExchangeRate != nil {
+		currency.Peg = &solver.Peg{Locator: *c.PegDebtorInfoLocator, DebtorID: *c.PegDebtorID, Rate: *c.PegExchangeRate}
+	}
+	return currency
 }
 
 // An ActiveCollector is a collector account that can be used for trading.

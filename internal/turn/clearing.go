@@ -134,7 +134,7 @@ func (r *Roller) price(ctx context.Context, c *clearing, t solverdb.Turn) (*solv
 			return nil, err
 		}
 		c.summary.Currencies++
-		if err := tree.Register(currency(row)); err != nil {
+		if err := tree.Register(row.Currency()); err != nil {
 			return nil, unclearableError{fmt.Errorf("registering the currencies: %w", err)}
 		}
 	}
@@ -154,15 +154,6 @@ func count(n *int64, condition bool) {
 	if condition {
 		*n++
 	}
-}
-
-// currency returns what the solver has to know of a currency. It has a peg only if all columns of that are there.
-func currency(row solverdb.CurrencyInfo) solver.Currency {
-	c := solver.Currency{Confirmed: row.IsConfirmed, Locator: row.DebtorInfoLocator, DebtorID: row.DebtorID}
-	if row.PegDebtorInfoLocator != nil && row.PegDebtorID != nil && row.PegExchangeRate != nil {
-		c.Peg = &solver.Peg{Locator: *row.PegDebtorInfoLocator, DebtorID: *row.PegDebtorID, Rate: *row.PegExchangeRate}
-	}
-	return c
 }
 
 // load reads the collectors and the offers of a turn. Offers that make no sense are left out, with a warning.

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/circular-trade/circular-trade/internal/solverdb/solverdbtest"
 	"github.com/circular-trade/circular-trade/internal/testenv"
 )
 
@@ -34,7 +35,7 @@ func TestCrashes(t *testing.T) {
 		} {
 			t.Run(step.name+" "+name, func(t *testing.T) {
 				t.Parallel()
-				url := newDatabaseURL(t)
+				url := solverdbtest.URL(t)
 				s := newSolverOn(t, url, &clock{now: tuesday})
 				for _, before := range steps[:i] {
 					before.prepare(s)

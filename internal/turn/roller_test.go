@@ -16,6 +16,7 @@ import (
 
 	"github.com/circular-trade/circular-trade/internal/postgres"
 	"github.com/circular-trade/circular-trade/internal/solverdb"
+	"github.com/circular-trade/circular-trade/internal/solverdb/solverdbtest"
 	"github.com/circular-trade/circular-trade/internal/testenv"
 	"github.com/circular-trade/circular-trade/internal/turn"
 )
@@ -359,7 +360,7 @@ func TestStepsQueue(t *testing.T) {
 // Several solvers do no more than one.
 func TestConcurrentSolvers(t *testing.T) {
 	t.Parallel()
-	url, c := newDatabaseURL(t), &clock{now: tuesday}
+	url, c := solverdbtest.URL(t), &clock{now: tuesday}
 	solvers := make([]*solverProcess, 3)
 	for i := range solvers {
 		solvers[i] = newSolverOn(t, url, c)
@@ -447,7 +448,7 @@ func TestSlowWorkersAreReported(t *testing.T) {
 // A roller that runs wakes up for deadlines, and when workers have taken over results. Whoever listens hears of each step.
 func TestRun(t *testing.T) {
 	t.Parallel()
-	url := newDatabaseURL(t)
+	url := solverdbtest.URL(t)
 	s := newSolverOn(t, url, &clock{})
 	parsed, err := postgres.ParseURL(url)
 	if err != nil {

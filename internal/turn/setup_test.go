@@ -19,8 +19,8 @@ import (
 	"github.com/circular-trade/circular-trade/internal/postgres"
 	"github.com/circular-trade/circular-trade/internal/solver"
 	"github.com/circular-trade/circular-trade/internal/solverdb"
+	"github.com/circular-trade/circular-trade/internal/solverdb/solverdbtest"
 	"github.com/circular-trade/circular-trade/internal/swpt"
-	"github.com/circular-trade/circular-trade/internal/testenv"
 	"github.com/circular-trade/circular-trade/internal/turn"
 )
 
@@ -48,36 +48,6 @@ func settings() turn.Settings {
 	}
 }
 
-// newDatabaseURL returns the URL of an empty solver database.
-func newDatabaseURL(tb testing.TB) string {
-	tb.Helper()
-	digest, err := solverdb.Migrations().Digest()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return testenv.NewDatabaseFrom(tb, digest, func(databaseURL string) error {
-		url, err := postgres.ParseURL(databaseURL)
-		if err != nil {
-			return err
-		}
-		return solverdb.Migrations().Up(context.WithoutCancel(tb.Context()), url)
-	})
-}
-
-func open(tb testing.TB, databaseURL string) *solverdb.DB {
-	tb.Helper()
-	url, err := postgres.ParseURL(databaseURL)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	db, err := solverdb.Open(url, postgres.Options{Retry: quickly})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(db.Close)
-	return db
-}
-
 // A solverProcess is a roller with all that it works with.
 type solverProcess struct {
 	*turn.Roller
@@ -91,13 +61,13 @@ type solverProcess struct {
 // newSolver returns a solver on a new database, in the morning of a Tuesday.
 func newSolver(tb testing.TB) *solverProcess {
 	tb.Helper()
-	return newSolverOn(tb, newDatabaseURL(tb), &clock{now: tuesday})
+	return newSolverOn(tb, solverdbtest.URL(tb), &clock{now: tuesday})
 }
 
 func newSolverOn(tb testing.TB, databaseURL string, c *clock) *solverProcess {
 	tb.Helper()
 	s := &solverProcess{
-		t: tb, db: open(tb, databaseURL), clock: c, log: &logbook{}, registry: prometheus.NewPedanticRegistry(),
+		t: tb, db: solverdbtest.Open(tb, databaseURL, postgres.Options{Retry: quickly}), clock: c, log: &logbook{}, registry: prometheus.NewPedanticRegistry(),
 	}
 	s.Roller = turn.NewRoller(turn.Config{
 		DB: s.db, Settings: settings(), Now: c.Now,

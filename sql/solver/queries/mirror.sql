@@ -6,11 +6,6 @@ FROM turn
 WHERE turn_id = ANY(@turn_ids::INTEGER[])
 ORDER BY turn_id;
 
--- name: CurrenciesOfTurn :many
-SELECT debtor_info_locator, debtor_id, peg_debtor_info_locator, peg_debtor_id, peg_exchange_rate, is_confirmed
-FROM currency_info
-WHERE turn_id = @turn_id;
-
 -- name: DebtorsWithCollectors :many
 -- Returns those of the debtors that have a collector which has not been disabled, ready to be used or not.
 SELECT DISTINCT debtor_id
