@@ -11,6 +11,7 @@ import (
 
 	"github.com/circular-trade/circular-trade/internal/report"
 	"github.com/circular-trade/circular-trade/internal/solver"
+	"github.com/circular-trade/circular-trade/internal/solverdb"
 	"github.com/circular-trade/circular-trade/internal/swpt"
 )
 
@@ -86,17 +87,13 @@ func (s *stores) currencies(ctx context.Context, turn int, tree *solver.PegTree)
 	}
 	defer rows.Close()
 	for rows.Next() {
-		var c solver.Currency
-		var pegLocator *string
-		var pegDebtor *swpt.DebtorID
-		var rate *float64
-		if err := rows.Scan(&c.Locator, &c.DebtorID, &pegLocator, &pegDebtor, &rate, &c.Confirmed); err != nil {
+		var c solverdb.CurrencyInfo
+		err := rows.Scan(&c.DebtorInfoLocator, &c.DebtorID, &c.PegDebtorInfoLocator, &c.PegDebtorID, &c.PegExchangeRate,
+			&c.IsConfirmed)
+		if err != nil {
 			return err
 		}
-		if pegLocator != nil && pegDebtor != nil && rate != nil {
-			c.Peg = &solver.Peg{Locator: *pegLocator, DebtorID: *pegDebtor, Rate: *rate}
-		}
-		if err := tree.Register(c); err != nil {
+		if err := tree.Register(c.Currency()); err != nil {
 			return err
 		}
 	}

@@ -183,7 +183,7 @@ func (w *work) copyResults(ctx context.Context) error {
 
 // analyze has the server count what has been copied. It would do so by itself, a minute later or two. Until then, the
 // statements of other connections that have been planned when the tables were empty would read these from end to end,
-// which takes long now, for each batch of messages.
+// for each batch of messages: 100 ms instead of 0.05 ms with 300,000 rows.
 func (w *work) analyze(ctx context.Context) error {
 	for _, s := range shares {
 		if _, err := w.tx.Exec(ctx, "ANALYZE "+s.Table); err != nil {

@@ -228,9 +228,8 @@ func FuzzParseURL(f *testing.F) {
 	f.Add("a", "", "h/d?passfile=x&service=y&options=%27%5C")
 	f.Fuzz(func(t *testing.T, user, password, rest string) {
 		const secret = "\u2603"
-		if strings.ContainsRune(user, '@') || strings.Contains(user+rest, secret) {
-			t.Skip("this would not be a part of the password, or not only of the password")
-		}
+		user = strings.NewReplacer("@", "", secret, "").Replace(user) // the user ends at the first @
+		rest = strings.ReplaceAll(rest, secret, "")
 		u, err := ParseURL("postgresql://" + user + ":" + secret + password + "@" + rest)
 		if err != nil && !errors.Is(err, ErrInvalidURL) {
 			t.Errorf("the error is %v", err)
