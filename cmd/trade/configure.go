@@ -9,7 +9,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/circular-trade/circular-trade/internal/broker"
+	"github.com/circular-trade/circular-trade/internal/cli"
 	"github.com/circular-trade/circular-trade/internal/config"
+	"github.com/circular-trade/circular-trade/internal/logging"
 	"github.com/circular-trade/circular-trade/internal/postgres"
 	"github.com/circular-trade/circular-trade/internal/solverdb"
 	"github.com/circular-trade/circular-trade/internal/workerdb"
@@ -33,6 +35,48 @@ func (s TopologySettings) topology(logger *slog.Logger) *broker.Topology {
 	}
 }
 
+// The settings of what configure does, and of the commands that do one of these things.
+type (
+	solverSetUp struct {
+		Common
+		config.SolverDatabase
+	}
+	workerSetUp struct {
+		Common
+		config.WorkerDatabase
+		config.BrokerSetup
+	}
+	brokerSetUp struct {
+		Common
+		TopologySettings
+	}
+	awaitedDatabases struct {
+		Common
+		config.SolverDatabase `optional:"true"`
+		config.WorkerDatabase `optional:"true"`
+	}
+)
+
+// setUpSettings returns the settings of the commands in this file.
+func setUpSettings() cli.Configurable {
+	commands := cli.Configurable{
+		"configure": func() any {
+			return &struct {
+				Common
+				config.SolverDatabase
+				config.WorkerDatabase
+				config.BrokerSetup
+				TopologySettings
+			}{}
+		},
+		"await_migrations": func() any { return &awaitedDatabases{} },
+	}
+	for _, command := range []string{"subscribe", "unsubscribe", "delete_queue"} {
+		commands[command] = func() any { return &brokerSetUp{} }
+	}
+	return commands
+}
+
 func newConfigureCommand(environment []string) *cobra.Command {
 	return &cobra.Command{
 		Use:   "configure [solver|worker]",
@@ -41,7 +85,8 @@ func newConfigureCommand(environment []string) *cobra.Command {
 or only those of the named one. If SETUP_RABBITMQ_BINDINGS is "yes", it then does what "trade subscribe" does, unless
 only the solver is to be configured.
 
-It may be run again at any time, and by several containers at once. Steps that fail are tried again for a while.`,
+It may be run again at any time, and by several containers at once. Steps that fail are tried again for a while.
+If it is stopped before everything is ready, it ends with an error, and nothing is left half-done.`,
 		Args:      cobra.MatchAll(cobra.MaximumNArgs(1), cobra.OnlyValidArgs),
 		ValidArgs: []string{"solver", "worker"},
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -56,19 +101,9 @@ It may be run again at any time, and by several containers at once. Steps that f
 // configure makes the databases of the solver, the worker, or both ready, and with the worker's the broker.
 func configure(cmd *cobra.Command, environment []string, solver, worker bool) error {
 	var (
-		solverSettings struct {
-			Common
-			config.SolverDatabase
-		}
-		workerSettings struct {
-			Common
-			config.WorkerDatabase
-			config.BrokerSetup
-		}
-		brokerSettings struct {
-			Common
-			TopologySettings
-		}
+		solverSettings solverSetUp
+		workerSettings workerSetUp
+		brokerSettings brokerSetUp
 	)
 	var steps []setUpStep
 	var mistakes []error
@@ -92,7 +127,11 @@ func configure(cmd *cobra.Command, environment []string, solver, worker bool) er
 			return mistake
 		}
 	}
-	return runSteps(cmd, steps)
+	tell := narrator{cmd, solverSettings.Log}
+	if worker {
+		tell.log = workerSettings.Log
+	}
+	return runSteps(cmd.Context(), tell, steps)
 }
 
 // A setUpStep makes one server ready. It may be repeated.
@@ -112,19 +151,48 @@ func migrate(target, url string, migrations postgres.Migrations) setUpStep {
 }
 
 // runSteps runs steps one after the other, and prints a line for each.
-func runSteps(cmd *cobra.Command, steps []setUpStep) error {
+func runSteps(ctx context.Context, tell narrator, steps []setUpStep) error {
 	for _, step := range steps {
-		err := persistently(cmd.Context(), step.run, func(err error, pause time.Duration) {
-			say(cmd.ErrOrStderr(), "%s: %v; trying again in %v\n", step.target, err, pause)
+		err := persistently(ctx, step.run, func(err error, pause time.Duration) {
+			tell.tryingAgain(step.target, err, pause)
 		})
 		if err != nil {
 			return fmt.Errorf("%s: %w", step.target, err)
 		}
-		if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%s: ready\n", step.target); err != nil {
+		if err := tell.ready(step.target); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// A narrator tells how setting up goes on. Where the log is JSON, so is everything else: log collectors take other lines
+// for errors. What it tells is told whatever the level of the log.
+type narrator struct {
+	cmd *cobra.Command
+	log config.Log
+}
+
+func (n narrator) ready(target string) error {
+	if n.log.Format == config.LogJSON {
+		n.json().InfoContext(n.cmd.Context(), "ready", slog.String("server", target))
+		return nil
+	}
+	_, err := fmt.Fprintf(n.cmd.OutOrStdout(), "%s: ready\n", target)
+	return err
+}
+
+func (n narrator) tryingAgain(target string, err error, pause time.Duration) {
+	if n.log.Format == config.LogJSON {
+		n.json().WarnContext(n.cmd.Context(), "not ready yet, trying again", slog.String("server", target),
+			slog.Any("error", err), slog.Duration("pause", pause))
+		return
+	}
+	say(n.cmd.ErrOrStderr(), "%s: %v; trying again in %v\n", target, err, pause)
+}
+
+func (n narrator) json() *slog.Logger {
+	return slog.New(logging.NewHandler(n.cmd.OutOrStdout(), logging.Options{Level: slog.LevelInfo, JSON: true}))
 }
 
 func newSubscribeCommand(environment []string) *cobra.Command {
@@ -136,11 +204,11 @@ queue so that it gets the messages of the worker's shard. With an internal broke
 
 It may be run again at any time. What exists with other properties is not changed, but reported.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			t, err := loadTopology(cmd, environment)
+			t, tell, err := loadTopology(cmd, environment)
 			if err != nil {
 				return err
 			}
-			return runSteps(cmd, []setUpStep{{"broker", t.Declare}})
+			return runSteps(cmd.Context(), tell, []setUpStep{{"broker", t.Declare}})
 		},
 	}
 	addQueueFlags(cmd)
@@ -155,11 +223,11 @@ func newUnsubscribeCommand(environment []string) *cobra.Command {
 		Long: `Removes the bindings of this worker's queues, made with the present routing key. What is in the queues stays
 there. It may be run again: a missing queue or binding is no error.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			t, err := loadTopology(cmd, environment)
+			t, tell, err := loadTopology(cmd, environment)
 			if err != nil {
 				return err
 			}
-			return runSteps(cmd, []setUpStep{{"broker", t.Unbind}})
+			return runSteps(cmd.Context(), tell, []setUpStep{{"broker", t.Unbind}})
 		},
 	}
 	addQueueFlags(cmd)
@@ -172,13 +240,13 @@ func newDeleteQueueCommand(environment []string) *cobra.Command {
 		Use:   "delete_queue",
 		Short: "Wait until this worker's queues are empty and unused, and delete them",
 		Long: `Waits until this worker's queues hold no message and have no consumer, and then deletes them. Dead-letter
-queues stay. It may be run again: a missing queue is no error.`,
+queues stay. It may be run again: a missing queue is no error. If it is stopped before that, it ends with an error.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			t, err := loadTopology(cmd, environment)
+			t, tell, err := loadTopology(cmd, environment)
 			if err != nil {
 				return err
 			}
-			return runSteps(cmd, []setUpStep{{"broker", t.DeleteQueues}})
+			return runSteps(cmd.Context(), tell, []setUpStep{{"broker", t.DeleteQueues}})
 		},
 	}
 	addQueueFlags(cmd)
@@ -192,16 +260,13 @@ func addQueueFlags(cmd *cobra.Command) {
 	overrideFlag(cmd, "internal-queue", "Q", "INTERNAL_BROKER_QUEUE")
 }
 
-func loadTopology(cmd *cobra.Command, environment []string) (*broker.Topology, error) {
-	var settings struct {
-		Common
-		TopologySettings
-	}
+func loadTopology(cmd *cobra.Command, environment []string) (*broker.Topology, narrator, error) {
+	var settings brokerSetUp
 	logger, err := loadSettings(cmd, environment, &settings, &settings.Log)
 	if err != nil {
-		return nil, err
+		return nil, narrator{}, err
 	}
-	return settings.topology(logger), nil
+	return settings.topology(logger), narrator{cmd, settings.Log}, nil
 }
 
 // awaitPause is the time between two looks at databases that are to be migrated.
@@ -212,7 +277,8 @@ func newAwaitMigrationsCommand(environment []string) *cobra.Command {
 		Use:   "await_migrations",
 		Short: "Wait until the databases have been configured",
 		Long: `Looks every 10 seconds whether the databases of which the URLs are set have been brought to the form that this
-version needs, or a later one, and ends when all are. A database that cannot be reached is not ready yet.`,
+version needs, or a later one, and ends when all are. A database that cannot be reached is not ready yet. If it is
+stopped before that, it ends with an error.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return awaitMigrations(cmd, environment)
 		},
@@ -220,11 +286,7 @@ version needs, or a later one, and ends when all are. A database that cannot be 
 }
 
 func awaitMigrations(cmd *cobra.Command, environment []string) error {
-	var settings struct {
-		Common
-		config.SolverDatabase `optional:"true"`
-		config.WorkerDatabase `optional:"true"`
-	}
+	var settings awaitedDatabases
 	logger, err := loadSettings(cmd, environment, &settings, &settings.Log)
 	if err != nil {
 		return err
@@ -252,7 +314,7 @@ func awaitMigrations(cmd *cobra.Command, environment []string) error {
 				return fmt.Errorf("%s: %w", database.name, err)
 			}
 		}
-		if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%s: ready\n", database.name); err != nil {
+		if err := (narrator{cmd, settings.Log}).ready(database.name); err != nil {
 			return err
 		}
 	}

@@ -80,5 +80,6 @@ func TestCurrencies(t *testing.T) {
 	d.run(t.Context(), "currencies").mustFail(t, exitFailure,
 		"trade: there is no database to ask: set WORKER_POSTGRES_URL, SOLVER_POSTGRES_URL, or both\n")
 	d.run(t.Context(), "currencies", "x").mustFail(t, exitUsage,
-		"trade: \"x\" is not a 64-bit ID\nRun 'trade currencies --help' to see how it is used.\n")
+		"trade: \"x\" is not a 64-bit ID\nUsage: trade currencies [DEBTOR_ID...] [flags]\n"+
+			"Run 'trade currencies --help' to see more.\n")
 }

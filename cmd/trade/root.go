@@ -58,7 +58,7 @@ a currency they have too much of and receives, for the same value, one that they
 		cli.NewWebServerCommand(environment))
 	addTo(groupWorker, cli.NewWorkerCommand(environment))
 	addTo(groupParts, cli.NewPartCommands(environment)...)
-	addTo(groupInside, newCurrenciesCommand(environment), cli.NewConfigCommand(environment),
+	addTo(groupInside, newCurrenciesCommand(environment), cli.NewConfigCommand(environment, setUpSettings()),
 		cli.NewVerifyShardContentCommand(environment))
 	return root
 }

@@ -35,11 +35,16 @@ type deployment struct {
 
 func newDeployment(t *testing.T) *deployment {
 	t.Helper()
+	return newDeploymentOn(t, testenv.NewDatabase(t), testenv.NewDatabase(t))
+}
+
+func newDeploymentOn(t *testing.T, solverURL, workerURL string) *deployment {
+	t.Helper()
 	brokerURL := testenv.NewVirtualHost(t)
 	return &deployment{
 		environment: map[string]string{
-			"SOLVER_POSTGRES_URL":       testenv.NewDatabase(t),
-			"WORKER_POSTGRES_URL":       testenv.NewDatabase(t),
+			"SOLVER_POSTGRES_URL":       solverURL,
+			"WORKER_POSTGRES_URL":       workerURL,
 			"PROTOCOL_BROKER_URL":       brokerURL,
 			"SETUP_RABBITMQ_BINDINGS":   "yes",
 			"APP_LOG_LEVEL":             "info",
@@ -203,6 +208,11 @@ func TestConfigurationErrors(t *testing.T) {
 			[]string{"WORKER_POSTGRES_URL=postgres://nowhere.invalid/x", "APP_FLUSH_STORE_DOCUMENT_BURST_COUNT=0"},
 			[]string{"flush_start_sendings", "-p", "-1"},
 			exitUsage, "", "--processes: must be at least 0",
+		},
+		"the owner is no collector": {
+			[]string{"WORKER_POSTGRES_URL=postgres://nowhere.invalid/x", "OWNER_CREDITOR_ID=0x10000000000"},
+			[]string{"consume_messages"},
+			exitFailure, "ERROR:trade:configuration error: OWNER_CREDITOR_ID: must not be a collector ID", "the configuration is not valid",
 		},
 		"unknown database": {nil, []string{"configure", "everything"}, exitUsage, "", `invalid argument "everything"`},
 	} {

@@ -159,12 +159,15 @@ func TestUsage(t *testing.T) {
 			"invalid size of a synthetic book: 0 currencies, there must be 1 or more",
 		},
 	} {
-		command := "trade"
-		if slices.Contains([]string{"solve", "generate"}, c.args[0]) {
-			command += " " + c.args[0]
+		command, usage := "trade", "trade COMMAND"
+		switch c.args[0] {
+		case "solve":
+			command, usage = "trade solve", "trade solve --book DIR --out DIR [flags]"
+		case "generate":
+			command, usage = "trade generate", "trade generate --out DIR [flags]"
 		}
-		trade(t.Context(), nil, c.args...).
-			mustFail(t, exitUsage, "trade: "+c.want+"\nRun '"+command+" --help' to see how it is used.\n")
+		trade(t.Context(), nil, c.args...).mustFail(t, exitUsage,
+			"trade: "+c.want+"\nUsage: "+usage+"\nRun '"+command+" --help' to see more.\n")
 	}
 	if _, err := os.Stat(out); !os.IsNotExist(err) {
 		t.Errorf("something was written: %v", err)

@@ -27,6 +27,10 @@ type Config struct {
 	// Pool has the IDs that collectors can have.
 	Pool collector.Pool
 
+	// ClaimPool returns an error unless the database is used with the IDs of the pool. It is called before collectors are
+	// added.
+	ClaimPool func(context.Context) error
+
 	// Tokens introspects tokens. It may only be nil if the API is unprotected.
 	Tokens *oauth.Introspector
 

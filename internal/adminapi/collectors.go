@@ -43,6 +43,9 @@ func (a *API) activateCollectors(ctx context.Context, input *activation) (*struc
 	if debtor == 0 {
 		return nil, newError(http.StatusInternalServerError, "no currency has the debtor ID 0")
 	}
+	if err := a.ClaimPool(ctx); err != nil {
+		return nil, a.failure(ctx, "looking which collector IDs are used", err)
+	}
 	added, err := collector.Ensure(ctx, a.DB, a.Pool, debtor, input.count, a.Now())
 	switch {
 	case errors.Is(err, collector.ErrPoolTooSmall), errors.Is(err, collector.ErrTooMany):

@@ -1,7 +1,9 @@
 package adminapi_test
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -55,6 +57,20 @@ func TestActivateCollectors(t *testing.T) {
 	if !strings.Contains(n.log.String(), `"msg":"collectors have been planned on request","debtor_id":-1,"added":3,"identity":"root","role":"superuser"`) {
 		t.Errorf("the log is %s", &n.log)
 	}
+}
+
+// As long as it is not known whether the database is used with the same collector IDs, none are added.
+func TestPoolOfOthers(t *testing.T) {
+	t.Parallel()
+	var claim error
+	n := newMigratedNode(t, func(c *adminapi.Config) { c.ClaimPool = func(context.Context) error { return claim } })
+	claim = errors.New("the database belongs to others")
+	n.root("POST", "/trade/collectors/9/activate", "").must(t, 500)
+	if got := n.count(t, "SELECT count(*) FROM collector_account"); got != 0 {
+		t.Errorf("there are %d collectors", got)
+	}
+	claim = nil
+	n.root("POST", "/trade/collectors/9/activate", "").must(t, 204)
 }
 
 func TestListCollectors(t *testing.T) {

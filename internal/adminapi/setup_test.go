@@ -2,6 +2,7 @@ package adminapi_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -88,6 +89,7 @@ func newNode(tb testing.TB, databaseURL string, changes ...func(*adminapi.Config
 	tb.Cleanup(tokens.Close)
 	config := adminapi.Config{
 		DB: n.db, Pool: collector.Pool{First: poolFirst, Last: poolLast}, Tokens: tokens,
+		ClaimPool: func(context.Context) error { return nil },
 		Identities: adminapi.Identities{
 			Superusers:  regexp.MustCompile(`\Aroot\z`),
 			Supervisors: regexp.MustCompile(`\A(?:boss-)`),

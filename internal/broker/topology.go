@@ -100,6 +100,7 @@ func (t *Topology) DeleteQueues(ctx context.Context) error {
 			if deleted || err != nil {
 				return err
 			}
+			t.Log.InfoContext(ctx, "waiting until a queue is empty and unused", slog.String("queue", queue))
 			select {
 			case <-time.After(deletePause):
 			case <-ctx.Done():

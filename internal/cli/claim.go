@@ -3,10 +3,12 @@ package cli
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"sync"
 
 	"github.com/circular-trade/circular-trade/internal/config"
 	"github.com/circular-trade/circular-trade/internal/server"
+	"github.com/circular-trade/circular-trade/internal/solverdb"
 	"github.com/circular-trade/circular-trade/internal/swpt"
 	"github.com/circular-trade/circular-trade/internal/workerdb"
 )
@@ -48,34 +50,34 @@ func (p *part) claimDatabase(ctx context.Context) error {
 	switch {
 	case owner.Agrees(c.Identity):
 	case owner.Realm != c.Realm:
-		c.refusal = p.refuse(ctx, "PROTOCOL_BROKER_QUEUE_ROUTING_KEY", owner.Realm.String())
+		c.refusal = refuse(ctx, "PROTOCOL_BROKER_QUEUE_ROUTING_KEY", owner.Realm.String(), p.logger)
 	default:
-		c.refusal = p.refuseRange(ctx, owner.MinCollectorID, owner.MaxCollectorID)
+		c.refusal = refuseRange(ctx, owner.MinCollectorID, owner.MaxCollectorID, p.logger)
 	}
 	return c.refusal
 }
 
 // claimCollectors returns an error unless the solver database answers, has been migrated, and is used with the same
 // collector IDs by everybody.
-func (p *part) claimCollectors(ctx context.Context, collectors config.Collectors) error {
-	if err := migrated(ctx, p.solver.Migrated); err != nil {
+func claimCollectors(ctx context.Context, db *solverdb.DB, collectors config.Collectors, logger *slog.Logger) error {
+	if err := migrated(ctx, db.Migrated); err != nil {
 		return err
 	}
-	minID, maxID, err := p.solver.ClaimCollectorRange(ctx, collectors.MinID, collectors.MaxID)
+	minID, maxID, err := db.ClaimCollectorRange(ctx, collectors.MinID, collectors.MaxID)
 	if err != nil || minID == collectors.MinID && maxID == collectors.MaxID {
 		return err
 	}
-	return p.refuseRange(ctx, minID, maxID)
+	return refuseRange(ctx, minID, maxID, logger)
 }
 
-func (p *part) refuseRange(ctx context.Context, minID, maxID swpt.CreditorID) error {
+func refuseRange(ctx context.Context, minID, maxID swpt.CreditorID, logger *slog.Logger) error {
 	//nolint:gosec // the same bits, as people write such IDs
 	stored := fmt.Sprintf("0x%016x-0x%016x", uint64(minID), uint64(maxID))
-	return p.refuse(ctx, "MIN_COLLECTOR_ID", stored)
+	return refuse(ctx, "MIN_COLLECTOR_ID", stored, logger)
 }
 
 // refuse tells that a database is used with another value of a variable.
-func (p *part) refuse(ctx context.Context, variable, stored string) error {
-	config.Errors{{Variable: variable, Reason: "database belongs to " + stored}}.Log(ctx, p.logger)
+func refuse(ctx context.Context, variable, stored string, logger *slog.Logger) error {
+	config.Errors{{Variable: variable, Reason: "database belongs to " + stored}}.Log(ctx, logger)
 	return server.Fatal(errConfiguration)
 }

@@ -105,7 +105,7 @@ func (p *part) caretaker(settings PristineSettings) (server.Component, error) {
 		Logger:   p.logger,
 	}
 	work := func(ctx context.Context) error {
-		if err := p.claimCollectors(ctx, settings.Collectors); err != nil {
+		if err := claimCollectors(ctx, p.solver, settings.Collectors, p.logger); err != nil {
 			return err
 		}
 		group, ctx := errgroup.WithContext(ctx)
@@ -115,7 +115,7 @@ func (p *part) caretaker(settings PristineSettings) (server.Component, error) {
 	}
 	if p.once {
 		work = func(ctx context.Context) error { // the first part may find work for the second one
-			if err := p.claimCollectors(ctx, settings.Collectors); err != nil {
+			if err := claimCollectors(ctx, p.solver, settings.Collectors, p.logger); err != nil {
 				return err
 			}
 			if err := follower.RunOnce(ctx); err != nil {

@@ -3,6 +3,8 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"text/tabwriter"
 
@@ -12,35 +14,56 @@ import (
 	"github.com/circular-trade/circular-trade/internal/outbox"
 )
 
-// configurable returns, for each server, its settings, and all settings for no name.
-func configurable(server string) any {
-	switch server {
-	case solverName:
-		return &solverSettings{}
-	case workerName:
-		settings := &workerSettings{}
-		settings.Bursts.MessageTypes = outbox.Types()
-		return settings
-	default:
-		return &config.All{}
+// Configurable are commands by their names, each with a function that makes its settings.
+type Configurable map[string]func() any
+
+// configurable returns the commands of this package.
+func configurable() Configurable {
+	commands := Configurable{
+		solverName:                  func() any { return &solverSettings{} },
+		"roll_turns":                func() any { return &solverSettings{} },
+		webServerName:               func() any { return &webServerSettings{} },
+		workerName:                  func() any { return newWorkerSettings() },
+		"consume_messages":          func() any { return &consumeSettings{} },
+		"consume_internal_messages": func() any { return &internalConsumeSettings{} },
+		rollWorkerTurns:             func() any { return &workerTurnSettings{} },
+		"roll_transfers":            func() any { return &rollTransfersSettings{} },
+		"fetch_debtor_infos":        func() any { return &fetchSettings{} },
+		"trigger_transfers":         func() any { return &triggerSettings{} },
+		pristineCommand:             func() any { return &pristineSettings{} },
+		"flush_all":                 func() any { return newFlushSettings(outbox.Types()...) },
+		"flush_messages":            func() any { return newFlushSettings(outbox.Types()...) },
+		"verify_shard_content":      func() any { return &verifySettings{} },
 	}
+	for _, flushed := range flushedTypes {
+		commands[flushed.command] = func() any { return newFlushSettings(flushed.messageType) }
+	}
+	for _, command := range idleFlushCommands {
+		commands[command] = func() any { return newFlushSettings() }
+	}
+	for _, table := range (config.Sweeps{}).Tables() {
+		commands["scan_"+table] = func() any { return newSweepSettings(table) }
+	}
+	return commands
 }
 
-// NewConfigCommand returns the command that shows the settings of servers.
-func NewConfigCommand(environment []string) *cobra.Command {
+// NewConfigCommand returns the command that shows the settings of others: those of this package, and the given ones.
+func NewConfigCommand(environment []string, others Configurable) *cobra.Command {
+	commands := configurable()
+	maps.Copy(commands, others)
 	return &cobra.Command{
-		Use:   "config [solver|worker]",
-		Short: "Show the settings of a server, and where they come from",
-		Long: `Shows the values of all variables that a server looks at, or without an argument those of all variables that there
-are, and where they come from. Passwords in URLs are left out. It ends with an error if something is wrong with a value.`,
+		Use:   "config [COMMAND]",
+		Short: "Show the settings of a command, and where they come from",
+		Long: `Shows the values of all variables that a command looks at, such as solver or flush_all, or without an argument those
+of all variables that there are, and where they come from. Passwords in URLs are left out. It ends with an error if
+something is wrong with a value.`,
 		Args:      cobra.MatchAll(cobra.MaximumNArgs(1), cobra.OnlyValidArgs),
-		ValidArgs: []string{solverName, workerName},
+		ValidArgs: slices.Sorted(maps.Keys(commands)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			name := ""
-			if len(args) > 0 {
-				name = args[0]
+			if len(args) == 0 {
+				return showConfig(cmd, environment, &config.All{})
 			}
-			return showConfig(cmd, environment, configurable(name))
+			return showConfig(cmd, environment, commands[args[0]]())
 		},
 	}
 }

@@ -15,6 +15,20 @@ import (
 	"github.com/circular-trade/circular-trade/internal/smp"
 )
 
+// consumeSettings are those of the command that handles messages from the protocol broker.
+type consumeSettings struct {
+	PartSettings
+	rulebook.Settings
+	ConsumeSettings
+}
+
+// internalConsumeSettings are those of the command that handles messages from the internal broker.
+type internalConsumeSettings struct {
+	PartSettings
+	rulebook.Settings
+	InternalConsumeSettings
+}
+
 // ConsumeSettings are those of handling messages from the protocol broker.
 type ConsumeSettings struct {
 	config.ProtocolBroker
@@ -63,16 +77,12 @@ func newConsumeMessagesCommand(environment []string) *cobra.Command {
 		Long: `Handles the messages that arrive in this worker's queue on the protocol broker. Any number of processes may do
 that at the same time. Messages that nobody could handle go to the dead-letter queue.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			var settings struct {
-				PartSettings
-				rulebook.Settings
-				ConsumeSettings
-			}
+			var settings consumeSettings
 			logger, err := LoadSettings(cmd, environment, &settings, &settings.Log)
 			if err != nil {
 				return err
 			}
-			return consume(cmd.Context(), "consume_messages", settings.PartSettings, settings.Settings, logger,
+			return consume(cmd.Context(), "consume_messages", protocolBroker, settings.PartSettings, settings.Settings, logger,
 				settings.consumer(draining))
 		},
 	}
@@ -88,11 +98,7 @@ func newConsumeInternalMessagesCommand(environment []string) *cobra.Command {
 		Long: `Handles the messages that arrive in this worker's queue on the internal broker. If there is none, messages
 between workers come by way of the protocol broker, and this command does nothing until it is stopped.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			var settings struct {
-				PartSettings
-				rulebook.Settings
-				InternalConsumeSettings
-			}
+			var settings internalConsumeSettings
 			logger, err := LoadSettings(cmd, environment, &settings, &settings.Log)
 			if err != nil {
 				return err
@@ -101,8 +107,8 @@ between workers come by way of the protocol broker, and this command does nothin
 				logger.WarnContext(cmd.Context(), "there is no internal broker, so there is nothing to do here",
 					slog.String("variable", "INTERNAL_BROKER_URL"))
 			}
-			return consume(cmd.Context(), "consume_internal_messages", settings.PartSettings, settings.Settings, logger,
-				settings.consumer(draining))
+			return consume(cmd.Context(), "consume_internal_messages", internalBroker, settings.PartSettings, settings.Settings,
+				logger, settings.consumer(draining))
 		},
 	}
 	addConsumerFlags(cmd, "INTERNAL_BROKER", &draining)
@@ -122,14 +128,14 @@ func addConsumerFlags(cmd *cobra.Command, prefix string, draining *bool) {
 
 // consume handles messages until the process is asked to end.
 func consume(
-	ctx context.Context, name string, settings PartSettings, rules rulebook.Settings, logger *slog.Logger,
+	ctx context.Context, name, brokerName string, settings PartSettings, rules rulebook.Settings, logger *slog.Logger,
 	what broker.ConsumerConfig,
 ) error {
 	p, err := openPart(settings, logger)
 	if err != nil {
 		return err
 	}
-	return p.run(ctx, server.Server{Components: []server.Component{p.consumer(name, what, p.handler(rules))}})
+	return p.run(ctx, server.Server{Components: []server.Component{p.consumer(name, brokerName, what, p.handler(rules))}})
 }
 
 // handler returns what applies messages. All consumers of a process share it.
@@ -145,7 +151,12 @@ func (p *part) handler(settings rulebook.Settings) *inbox.Handler {
 }
 
 // consumer returns the component that has messages handled.
-func (p *part) consumer(name string, what broker.ConsumerConfig, handler *inbox.Handler) server.Component {
+func (p *part) consumer(
+	name, brokerName string, what broker.ConsumerConfig, handler *inbox.Handler,
+) server.Component {
+	if what.Parallelism > 0 {
+		p.usesBroker(config.BrokerURL(what.URL), brokerName)
+	}
 	what.Ready, what.Metrics, what.Log = p.ready, p.brokerMetrics(), p.logger
 	return server.Component{Name: name, Run: broker.NewConsumer[smp.Message](what, handler).Run}
 }

@@ -108,6 +108,13 @@ type flushSettings struct {
 	FlushSettings
 }
 
+// newFlushSettings returns settings of a command that sends messages of some types. Only their variables are looked at.
+func newFlushSettings(messageTypes ...string) *flushSettings {
+	settings := &flushSettings{}
+	settings.Bursts.MessageTypes = append([]string{}, messageTypes...) // nil would be all
+	return settings
+}
+
 // FlushSettings are those of sending messages.
 type FlushSettings struct {
 	config.ProtocolBroker
@@ -123,16 +130,12 @@ func newFlushCommand(
 ) *cobra.Command {
 	var quitEarly bool
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		var settings flushSettings
-		settings.Bursts.MessageTypes = typesOf(slog.New(slog.DiscardHandler), args) // only their variables matter
-		if settings.Bursts.MessageTypes == nil {
-			settings.Bursts.MessageTypes = []string{}
-		}
-		logger, err := LoadSettings(cmd, environment, &settings, &settings.Log)
+		settings := newFlushSettings(typesOf(slog.New(slog.DiscardHandler), args)...)
+		logger, err := LoadSettings(cmd, environment, settings, &settings.Log)
 		if err != nil {
 			return err
 		}
-		return flush(cmd.Context(), settings, typesOf(logger, args), quitEarly, logger)
+		return flush(cmd.Context(), *settings, typesOf(logger, args), quitEarly, logger)
 	}
 	OverrideFlag(cmd, "processes", "p", "FLUSH_PROCESSES")
 	OverrideFlag(cmd, "wait", "w", "FLUSH_PERIOD")
@@ -171,6 +174,12 @@ func (p *part) flusher(name string, settings FlushSettings, types []string) (ser
 	internalURL := settings.InternalBroker.URL
 	if !settings.IsSet() {
 		internalURL = settings.ProtocolBroker.URL
+	}
+	if settings.Processes > 0 {
+		p.usesBroker(settings.ProtocolBroker.URL, protocolBroker)
+		if settings.IsSet() {
+			p.usesBroker(internalURL, internalBroker)
+		}
 	}
 	if err := p.registry.Register(outbox.NewBacklogCollector(p.db, p.logger)); err != nil {
 		return server.Component{}, err

@@ -24,6 +24,7 @@ type PartSettings struct {
 	Common
 	config.Status
 	config.WorkerDatabase
+	config.Pools
 	config.Shard
 	config.ParentShard
 }
@@ -57,17 +58,22 @@ func openPart(settings PartSettings, logger *slog.Logger) (*part, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.db, err = workerdb.Open(url, postgres.Options{
-		MaxConns:        settings.Pool.MaxConnections(),
-		AcquireTimeout:  settings.Pool.Timeout,
-		MaxConnLifetime: settings.Pool.Recycle,
-		Registerer:      p.registry,
-	})
+	p.db, err = workerdb.Open(url, poolOptions(settings.Pools, settings.Options.MaxConnections(), p.registry))
 	if err != nil {
 		return nil, err
 	}
 	p.checks = []server.Check{{Name: "worker database", Answers: p.ready}}
 	return p, nil
+}
+
+// poolOptions returns how to connect with a database.
+func poolOptions(pools config.Pools, maxConns int, registry prometheus.Registerer) postgres.Options {
+	return postgres.Options{
+		MaxConns:        maxConns,
+		AcquireTimeout:  pools.Options.Timeout,
+		MaxConnLifetime: pools.Options.Recycle,
+		Registerer:      registry,
+	}
 }
 
 // openSolver connects the part with the solver database, too.
@@ -76,7 +82,7 @@ func (p *part) openSolver(settings config.SolverDatabase) error {
 	if err != nil {
 		return err
 	}
-	p.solver, err = solverdb.Open(url, postgres.Options{MaxConns: settings.PoolSize, Registerer: p.registry})
+	p.solver, err = solverdb.Open(url, poolOptions(p.settings.Pools, settings.PoolSize, p.registry))
 	if err != nil {
 		return err
 	}
@@ -114,6 +120,24 @@ func (p *part) turnListener() *postgres.Listener {
 	}
 	return p.turns
 }
+
+// usesBroker has the part be ready only while a broker answers.
+func (p *part) usesBroker(url config.BrokerURL, name string) {
+	for _, check := range p.checks {
+		if check.Name == name {
+			return
+		}
+	}
+	p.checks = append(p.checks, server.Check{Name: name, Answers: func(ctx context.Context) error {
+		return broker.Ping(ctx, string(url))
+	}})
+}
+
+// The names of brokers in /readyz.
+const (
+	protocolBroker = "protocol broker"
+	internalBroker = "internal broker"
+)
 
 func (p *part) brokerMetrics() *broker.Metrics {
 	if p.brokers == nil {

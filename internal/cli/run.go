@@ -61,9 +61,17 @@ func Execute(
 		return ExitFailure
 	default:
 		// Either a command has found that it cannot do what it was told to, or cobra has, before any command ran.
-		Say(stderr, "%s: %v\nRun '%s --help' to see how it is used.\n", root.Name(), err, cmd.CommandPath())
+		Say(stderr, "%s: %v\nUsage: %s\nRun '%s --help' to see more.\n", root.Name(), err, usage(cmd), cmd.CommandPath())
 		return ExitUsage
 	}
+}
+
+// usage returns how a command is called.
+func usage(cmd *cobra.Command) string {
+	if cmd.HasSubCommands() {
+		return cmd.CommandPath() + " COMMAND"
+	}
+	return cmd.UseLine()
 }
 
 // prepare tells failures of commands from the wrong use of them. Commands that do not say otherwise take no arguments.

@@ -28,6 +28,8 @@ type solverSettings struct {
 	config.Status
 	config.Singleton
 	config.SolverDatabase
+	config.Pools
+	config.Collectors
 	config.Turns
 	config.CommitPeriod
 	config.BaseCurrency
@@ -131,7 +133,7 @@ func newSolver(settings *solverSettings, logger *slog.Logger) (*solverProcess, e
 	if err != nil {
 		return nil, err
 	}
-	s.db, err = solverdb.Open(url, postgres.Options{MaxConns: settings.PoolSize, Registerer: s.registry})
+	s.db, err = solverdb.Open(url, poolOptions(settings.Pools, settings.PoolSize, s.registry))
 	if err != nil {
 		return nil, err
 	}
@@ -162,6 +164,11 @@ func (s *solverProcess) ready(ctx context.Context) error {
 	return migrated(ctx, s.db.Migrated)
 }
 
+// claim returns an error unless the database is ready, and used with the same collector IDs.
+func (s *solverProcess) claim(ctx context.Context) error {
+	return claimCollectors(ctx, s.db, s.settings.Collectors, s.logger)
+}
+
 // alone does some work while no other solver runs on the same database.
 func (s *solverProcess) alone(ctx context.Context, work func(context.Context) error) error {
 	return fatalIfHeld(guard.Guard{
@@ -174,7 +181,7 @@ func (s *solverProcess) alone(ctx context.Context, work func(context.Context) er
 
 func (s *solverProcess) rollTurns() server.Component {
 	return server.Component{Name: "roll_turns", Run: func(ctx context.Context) error {
-		if err := s.ready(ctx); err != nil {
+		if err := s.claim(ctx); err != nil {
 			return err
 		}
 		return s.roller.Run(ctx)
@@ -188,7 +195,7 @@ func (s *solverProcess) listen() server.Component {
 func (s *solverProcess) tickOnce() server.Component {
 	return server.Component{Name: "roll_turns", EndsByItself: true, Run: func(ctx context.Context) error {
 		return s.alone(ctx, func(ctx context.Context) error {
-			if err := s.ready(ctx); err != nil {
+			if err := s.claim(ctx); err != nil {
 				return err
 			}
 			_, err := s.roller.Tick(ctx)

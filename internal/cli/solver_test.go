@@ -177,6 +177,27 @@ func TestRollTurns(t *testing.T) {
 	d.awaitTurns(t, finished)
 }
 
+// A solver database stays with its collector IDs.
+func TestSolverWithOtherCollectors(t *testing.T) {
+	t.Parallel()
+	d := newDeployment(t)
+	d.migrate(t)
+	if r := d.run(t.Context(), cli.NewRollTurnsCommand, "--quit-early"); r.code != cli.ExitSuccess {
+		t.Fatalf("the first time, it ends with %d, and says %s%s", r.code, r.stdout, r.stderr)
+	}
+	d.environment = append(d.environment, "MIN_COLLECTOR_ID=0x100", "MAX_COLLECTOR_ID=0x103")
+	for _, c := range []struct {
+		newCommand func([]string) *cobra.Command
+		args       []string
+	}{{cli.NewSolverCommand, nil}, {cli.NewRollTurnsCommand, nil}, {cli.NewRollTurnsCommand, []string{"--quit-early"}}} {
+		r := d.run(t.Context(), c.newCommand, c.args...)
+		const refusal = "configuration error: MIN_COLLECTOR_ID: database belongs to 0x0000010000000000-0x00000100000007ff"
+		if r.code != cli.ExitFailure || strings.Count(r.stdout, refusal) != 1 {
+			t.Errorf("it ends with %d, and says %s%s", r.code, r.stdout, r.stderr)
+		}
+	}
+}
+
 func TestSolverConfiguration(t *testing.T) {
 	t.Parallel()
 	d := &deployment{environment: []string{"MIN_TRADE_AMOUNT=9", "MAX_DISTANCE_TO_BASE=40000"}}

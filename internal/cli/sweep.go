@@ -23,6 +23,12 @@ type sweepSettings struct {
 	SweepSettings
 }
 
+func newSweepSettings(table string) *sweepSettings {
+	settings := &sweepSettings{}
+	settings.Sweeps.Table = table
+	return settings
+}
+
 // SweepSettings are those of sweeping tables.
 type SweepSettings struct {
 	config.Singleton
@@ -49,13 +55,12 @@ func newScanCommand(environment []string, table string) *cobra.Command {
 what has expired, and, if DELETE_PARENT_SHARD_RECORDS is true, what is left over from the parent shard. Only one process
 at a time does that.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			var settings sweepSettings
-			settings.Sweeps.Table = table
-			logger, err := LoadSettings(cmd, environment, &settings, &settings.Log)
+			settings := newSweepSettings(table)
+			logger, err := LoadSettings(cmd, environment, settings, &settings.Log)
 			if err != nil {
 				return err
 			}
-			return scan(cmd.Context(), settings, quitEarly, logger)
+			return scan(cmd.Context(), *settings, quitEarly, logger)
 		},
 	}
 	OverrideFlag(cmd, "days", "d", "APP_"+strings.ToUpper(table)+"_SCAN_DAYS")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -24,6 +25,7 @@ type webServerSettings struct {
 	Common
 	config.Status
 	config.SolverDatabase
+	config.Pools
 	config.Collectors
 	config.Owner
 	config.WebServer
@@ -38,7 +40,8 @@ func NewWebServerCommand(environment []string) *cobra.Command {
 		Use:   webServerName,
 		Short: "Serve the admin API",
 		Long: `Serves the admin API, until it is stopped. It does not need the database to be there: requests that do get an
-error meanwhile. There may be any number of web servers.`,
+error meanwhile. If it turns out that others use the database with other collector IDs, it ends. There may be any number
+of web servers.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var settings webServerSettings
 			logger, err := LoadSettings(cmd, environment, &settings, &settings.Log)
@@ -57,7 +60,7 @@ func runWebServer(ctx context.Context, settings *webServerSettings, logger *slog
 	if err != nil {
 		return err
 	}
-	db, err := solverdb.Open(url, postgres.Options{MaxConns: settings.PoolSize, Registerer: registry})
+	db, err := solverdb.Open(url, poolOptions(settings.Pools, settings.PoolSize, registry))
 	if err != nil {
 		return err
 	}
@@ -90,9 +93,11 @@ func (s *webServerSettings) components(
 		return server.Copies(0, server.Component{Name: webServerName}), nil
 	}
 	concurrent := s.Processes * s.Threads
+	claim := s.claim(db, logger)
 	made := adminapi.Config{
 		DB:          db,
 		Pool:        collector.Pool{First: s.MinID, Last: s.MaxID},
+		ClaimPool:   claim,
 		Unprotected: s.Unprotected,
 		Identities: adminapi.Identities{
 			Superusers: s.Superusers(), Supervisors: s.Supervisors(), Creditors: s.Creditors(), Owner: s.Owner.CreditorID,
@@ -118,10 +123,28 @@ func (s *webServerSettings) components(
 	if err != nil {
 		return nil, err
 	}
-	return []server.Component{{Name: webServerName, Run: func(ctx context.Context) error {
-		if made.Tokens != nil {
-			defer made.Tokens.Close()
+	return []server.Component{
+		{Name: webServerName, Run: func(ctx context.Context) error {
+			if made.Tokens != nil {
+				defer made.Tokens.Close()
+			}
+			return api.ListenAndServe(ctx, fmt.Sprintf(":%d", s.WebServer.Port))
+		}},
+		{Name: "collector_ids", Run: claim, EndsByItself: true},
+	}, nil
+}
+
+// claim returns a function that looks whether the database is used with the same collector IDs, until that has succeeded.
+func (s *webServerSettings) claim(db *solverdb.DB, logger *slog.Logger) func(context.Context) error {
+	var claimed atomic.Bool
+	return func(ctx context.Context) error {
+		if claimed.Load() {
+			return nil
 		}
-		return api.ListenAndServe(ctx, fmt.Sprintf(":%d", s.WebServer.Port))
-	}}}, nil
+		if err := claimCollectors(ctx, db, s.Collectors, logger); err != nil {
+			return err
+		}
+		claimed.Store(true)
+		return nil
+	}
 }

@@ -128,6 +128,33 @@ func TestWebServer(t *testing.T) {
 	}
 }
 
+// A web server whose database is used with other collector IDs ends, but not because the database is away. Until it knows,
+// it adds no collectors.
+func TestWebServerWithOtherCollectors(t *testing.T) {
+	t.Parallel()
+	d := newDeployment(t)
+	d.migrate(t)
+	if _, _, err := d.db.ClaimCollectorRange(t.Context(), 0x100, 0x103); err != nil {
+		t.Fatal(err)
+	}
+	proxy := testenv.NewProxy(t, strings.TrimPrefix(d.environment[0], "SOLVER_POSTGRES_URL="))
+	proxy.Refuse()
+	port := freePort(t)
+	d.environment = append(d.environment, "SOLVER_POSTGRES_URL="+proxy.URL(), "APP_UNPROTECTED_ADMIN_API=true",
+		"WEBSERVER_PORT="+strconv.Itoa(port))
+	ended := make(chan result, 1)
+	go func() { ended <- d.run(context.WithoutCancel(t.Context()), cli.NewWebServerCommand) }()
+	site := fmt.Sprintf("http://127.0.0.1:%d/trade/", port)
+	awaitAnswer(t, "GET", site+"health/check/public", "", 200)
+	awaitAnswer(t, "POST", site+"collectors/9/activate", "", 503)
+	proxy.Accept()
+	r := <-ended
+	const refusal = "configuration error: MIN_COLLECTOR_ID: database belongs to 0x0000000000000100-0x0000000000000103"
+	if r.code != cli.ExitFailure || !strings.Contains(r.stdout, refusal) {
+		t.Errorf("it ends with %d, and says %s%s", r.code, r.stdout, r.stderr)
+	}
+}
+
 // Nothing is served by no processes, or without protection that nobody has asked to leave out.
 func TestWebServerConfiguration(t *testing.T) {
 	t.Parallel()

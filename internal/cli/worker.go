@@ -34,6 +34,12 @@ type workerSettings struct {
 	Sweeps config.Sweeps
 }
 
+func newWorkerSettings() *workerSettings {
+	settings := &workerSettings{}
+	settings.Bursts.MessageTypes = outbox.Types()
+	return settings
+}
+
 // workerName is what keeps workers with the same database off each other.
 const workerName = "worker"
 
@@ -46,13 +52,12 @@ func NewWorkerCommand(environment []string) *cobra.Command {
 brokers; a part that fails is started again. There must be one worker on a worker's database; a second one waits for a
 while, and ends.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			var settings workerSettings
-			settings.Bursts.MessageTypes = outbox.Types()
-			logger, err := LoadSettings(cmd, environment, &settings, &settings.Log)
+			settings := newWorkerSettings()
+			logger, err := LoadSettings(cmd, environment, settings, &settings.Log)
 			if err != nil {
 				return err
 			}
-			return runWorker(cmd.Context(), &settings, logger)
+			return runWorker(cmd.Context(), settings, logger)
 		},
 	}
 }
@@ -88,8 +93,9 @@ func (p *part) all(s *workerSettings) (components []server.Component, closeClien
 	handler := p.handler(s.Settings)
 	components = append(
 		components,
-		p.consumer("consume_messages", ConsumeSettings{s.ProtocolBroker, s.ProtocolConsumer}.consumer(false), handler),
-		p.consumer("consume_internal_messages",
+		p.consumer("consume_messages", protocolBroker,
+			ConsumeSettings{s.ProtocolBroker, s.ProtocolConsumer}.consumer(false), handler),
+		p.consumer("consume_internal_messages", internalBroker,
 			InternalConsumeSettings{s.ProtocolBroker, s.InternalBroker, s.InternalConsumer}.consumer(false), handler),
 		p.turnRoller(WorkerTurnSettings{s.SolverDatabase, s.Singleton, s.WorkerTurns, s.Pouring, s.Slacks}),
 	)

@@ -162,8 +162,16 @@ func (f *Follower) do(ctx context.Context, task workerdb.CollectorTask, recent m
 //
 // If somebody else changes the collector after it has been read here, the transaction is repeated as a whole: what the
 // worker's database says is always newer than what is overwritten.
+//
+// The connection to the worker's database is taken first, as it is by the steps of turns: where pools are small, nobody
+// may hold a connection to the solver database while waiting for one to the worker's.
 func (f *Follower) activate(ctx context.Context, task workerdb.CollectorTask) error {
-	err := f.Solver.InTx(ctx, "activate_collector", func(ctx context.Context, tx *solverdb.Tx) error {
+	worker, err := f.Worker.Pool().Acquire(ctx)
+	if err != nil {
+		return fmt.Errorf("connecting to the worker's database: %w", err)
+	}
+	defer worker.Release()
+	err = f.Solver.InTx(ctx, "activate_collector", func(ctx context.Context, tx *solverdb.Tx) error {
 		collector, err := tx.Collector(ctx, solverdb.CollectorParams{DebtorID: task.DebtorID, CollectorID: task.CollectorID})
 		switch {
 		case errors.Is(err, pgx.ErrNoRows):
@@ -177,7 +185,7 @@ func (f *Follower) activate(ctx context.Context, task workerdb.CollectorTask) er
 		case collector.Status > statusActive || collector.AccountID == task.AccountID:
 			return nil
 		}
-		present, err := f.accountID(ctx, task)
+		present, err := accountID(ctx, workerdb.New(worker), task)
 		if err != nil || present != task.AccountID {
 			return err
 		}
@@ -192,8 +200,8 @@ func (f *Follower) activate(ctx context.Context, task workerdb.CollectorTask) er
 }
 
 // accountID returns the present account ID of a collector, or nothing.
-func (f *Follower) accountID(ctx context.Context, task workerdb.CollectorTask) (string, error) {
-	rows, err := f.Worker.Queries().WorkerAccountIDs(ctx, workerdb.WorkerAccountIDsParams{
+func accountID(ctx context.Context, worker *workerdb.Queries, task workerdb.CollectorTask) (string, error) {
+	rows, err := worker.WorkerAccountIDs(ctx, workerdb.WorkerAccountIDsParams{
 		CreditorIDs: []int64{int64(task.CollectorID)}, DebtorIDs: []int64{int64(task.DebtorID)},
 	})
 	if err != nil || len(rows) == 0 {

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/circular-trade/circular-trade/internal/collector"
@@ -18,6 +19,7 @@ import (
 	"github.com/circular-trade/circular-trade/internal/solverdb/solverdbtest"
 	"github.com/circular-trade/circular-trade/internal/swpt"
 	"github.com/circular-trade/circular-trade/internal/testenv"
+	"github.com/circular-trade/circular-trade/internal/workerdb"
 )
 
 var needed = &smp.NeededCollector{DebtorID: debtor, TS: now.Add(-time.Minute)}
@@ -371,3 +373,68 @@ func TestEverythingIsDoneAtOnce(t *testing.T) {
 		})
 	}
 }
+
+// A step of a turn has a connection to the worker's database when it wants one to the solver's. However few there are,
+// it does not wait for a follower that has one to the solver's database, and wants one to the worker's.
+func TestFollowersAndTurnsShareFewConnections(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.addCollector(t, first, 2, "6", now)
+	w.knows(t, first, "7")
+	w.handle(t, activation("7"))
+
+	few := postgres.Options{MaxConns: 1}
+	worker, err := workerdb.Open(w.worker.URL(), few)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(worker.Close)
+	turns := make(chan error, 1)
+	few.Tracer = &onQuery{"-- name: Collector ", func() {
+		hasWorker := make(chan struct{})
+		isFree := worker.Pool().Stat().AcquiredConns() == 0
+		go func() {
+			turns <- worker.InTx(w.ctx(t), "test", func(ctx context.Context, _ *workerdb.Tx) error {
+				close(hasWorker)
+				return w.solver.Ping(ctx)
+			})
+		}()
+		if isFree {
+			<-hasWorker
+		}
+	}}
+	w.solver = solverdbtest.Open(t, w.solverURL, few)
+	w.worker = worker
+	if err := w.follower().RunOnce(w.ctx(t)); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-turns; err != nil {
+		t.Fatal(err)
+	}
+	mustBe(t, "collectors", w.collectors(t), firsts("%d 2 7"))
+}
+
+// ctx returns a context for what should not take long.
+func (w *world) ctx(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// An onQuery calls a function, once, when a query begins.
+type onQuery struct {
+	prefix string
+	do     func()
+}
+
+func (q *onQuery) TraceQueryStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceQueryStartData) context.Context {
+	if q.do != nil && strings.HasPrefix(data.SQL, q.prefix) {
+		do := q.do
+		q.do = nil
+		do()
+	}
+	return ctx
+}
+
+func (q *onQuery) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}

@@ -11,6 +11,7 @@ type (
 	WorkerRules struct {
 		SolverDatabase
 		WorkerDatabase
+		Pools
 		Collectors
 		Owner
 		Pegs
@@ -49,6 +50,7 @@ type (
 		Status
 		Singleton
 		SolverDatabase
+		Pools
 		Collectors
 		Turns
 		CommitPeriod
@@ -60,6 +62,7 @@ type (
 		Log
 		Status
 		SolverDatabase
+		Pools
 		Collectors
 		Owner
 		WebServer
@@ -109,6 +112,7 @@ type (
 		Log
 		Status
 		WorkerDatabase
+		Pools
 		Shard
 		ParentShard
 		ProtocolBroker
@@ -120,6 +124,7 @@ type (
 		Log
 		Status
 		WorkerDatabase
+		Pools
 		Shard
 		Pegs
 		DebtorInfo
@@ -129,6 +134,7 @@ type (
 		Log
 		Status
 		WorkerDatabase
+		Pools
 		Shard
 		Transfers
 		Trigger

@@ -43,6 +43,7 @@ func TestTypedSettings(t *testing.T) {
 		Log
 		SolverDatabase
 		WorkerDatabase
+		Pools
 		Collectors
 		Owner
 		Turns
@@ -100,7 +101,7 @@ func TestTypedSettings(t *testing.T) {
 		"log format":     {settings.Log.Format, LogJSON},
 		"solver URL":     {string(settings.SolverDatabase.URL), "postgresql+psycopg://u:p@h:5432/db"},
 		"worker URL":     {string(settings.WorkerDatabase.URL), "postgres://h/w"},
-		"pool":           {settings.WorkerDatabase.Pool.MaxConnections(), 5},
+		"pool":           {settings.Options.MaxConnections(), 5},
 		"first":          {settings.Collectors.MinID, swpt.CreditorID(-2)},
 		"last":           {settings.Collectors.MaxID, swpt.CreditorID(-1)},
 		"owner":          {settings.Owner.CreditorID, swpt.CreditorID(16)},

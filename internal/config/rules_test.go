@@ -96,6 +96,7 @@ func TestReasons(t *testing.T) {
 		{"WORKER_POSTGRES_URL=u:swordfish@h/db", "not a valid URL"},
 		{"PROTOCOL_BROKER_URL=amqp://u:swordfish@h:port", "not a valid URL"},
 		{"INTERNAL_BROKER_URL=swordfish", "not a valid URL"},
+		{"INTERNAL_BROKER_URL=amqp://u:12/swordfish@h/v", "not a valid URL"},
 		{"OAUTH2_INTROSPECT_URL=example.com", "not a valid URL"},
 		{"OPENAPI_SWAGGER_UI_URL=example.com", "not a valid URL"},
 		{"PROTOCOL_BROKER_QUEUE=", "missing"},

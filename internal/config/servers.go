@@ -42,9 +42,14 @@ type SolverDatabase struct {
 type WorkerDatabase struct {
 	// Database of this worker, see SOLVER_POSTGRES_URL. Required by everything that works for a shard.
 	URL DatabaseURL `env:"WORKER_POSTGRES_URL" required:"missing"`
-	// Pool of connections to the worker database: a JSON object in which pool_size (0: no limit), max_overflow,
-	// pool_timeout and pool_recycle are looked at.
-	Pool PoolOptions `env:"SQLALCHEMY_ENGINE_OPTIONS" default:"{\"pool_size\": 0}"`
+}
+
+// Pools limits the pools of connections to databases. All servers use it.
+type Pools struct {
+	// A JSON object in which these options are looked at: pool_size (0: no limit) and max_overflow limit the number of
+	// connections to the worker database; pool_timeout, in seconds, says how long to wait for a connection that is not
+	// free, and pool_recycle at which age connections are replaced, both for all databases.
+	Options PoolOptions `env:"SQLALCHEMY_ENGINE_OPTIONS" default:"{\"pool_size\": 0}"`
 }
 
 // Collectors is the range of the collectors' creditor IDs. It is the same for all servers of a node, and must never

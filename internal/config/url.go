@@ -51,9 +51,13 @@ func parseDatabaseURL(text string) (DatabaseURL, error) {
 	return DatabaseURL(text), nil
 }
 
-// parseBrokerURL asks the library that will connect.
+// parseBrokerURL asks the library that will connect. It takes the beginning of a password with a slash in it for a port,
+// as in amqp://user:12/34@host; whoever writes that means something else.
 func parseBrokerURL(text string) (BrokerURL, error) {
 	if _, err := amqp.ParseURI(text); err != nil {
+		return "", errURL
+	}
+	if parsed, err := url.Parse(text); err != nil || parsed.User == nil && strings.Contains(text, "@") {
 		return "", errURL
 	}
 	return BrokerURL(text), nil

@@ -63,6 +63,7 @@ type All struct {
 	Localhost
 	SolverDatabase `optional:"true"`
 	WorkerDatabase `optional:"true"`
+	Pools
 	Collectors
 	Owner
 	Singleton

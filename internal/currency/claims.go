@@ -79,8 +79,10 @@ func (r *Rules) HandleConfirmDebtors(
 	var timely []*smp.ConfirmDebtor
 	for _, m := range batch {
 		if now.Sub(m.TS) > r.MaxMessageDelay {
-			r.Logger.WarnContext(ctx, "a debtor's confirmation comes too late, and is ignored",
-				slog.Int64("debtor", int64(m.DebtorID)), slog.Time("ts", m.TS))
+			tx.AfterCommit(func() {
+				r.Logger.WarnContext(ctx, "a debtor's confirmation comes too late, and is ignored",
+					slog.Int64("debtor", int64(m.DebtorID)), slog.Time("ts", m.TS))
+			})
 			continue
 		}
 		ids, timely = append(ids, int64(m.DebtorID)), append(timely, m)

@@ -19,8 +19,10 @@ func (r *Rules) HandleStoreDocuments(
 	newest := map[string]*smp.StoreDocument{}
 	for _, m := range batch {
 		if len(m.DebtorInfoLocator) > maxIRIBytes {
-			r.Logger.WarnContext(ctx, "a document is not stored, because its locator is too long",
-				slog.Int64("debtor", int64(m.DebtorID)), slog.Int("bytes", len(m.DebtorInfoLocator)))
+			tx.AfterCommit(func() {
+				r.Logger.WarnContext(ctx, "a document is not stored, because its locator is too long",
+					slog.Int64("debtor", int64(m.DebtorID)), slog.Int("bytes", len(m.DebtorInfoLocator)))
+			})
 			continue
 		}
 		if other := newest[m.DebtorInfoLocator]; other == nil || other.TS.Before(m.TS) {

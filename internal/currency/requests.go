@@ -23,9 +23,11 @@ func (r *Rules) HandleFetchDebtorInfos(
 	merged := map[fetchKey]*smp.FetchDebtorInfo{}
 	for _, m := range batch {
 		if len(m.IRI) > maxIRIBytes || len(orZero(m.ForcedIRI)) > maxIRIBytes {
-			r.Logger.WarnContext(ctx, "a fetch is not done, because the IRI is too long",
-				slog.Int64("debtor", int64(m.DebtorID)), slog.Int("bytes", len(m.IRI)),
-				slog.Int("forced_bytes", len(orZero(m.ForcedIRI))))
+			tx.AfterCommit(func() {
+				r.Logger.WarnContext(ctx, "a fetch is not done, because the IRI is too long",
+					slog.Int64("debtor", int64(m.DebtorID)), slog.Int("bytes", len(m.IRI)),
+					slog.Int("forced_bytes", len(orZero(m.ForcedIRI))))
+			})
 			continue
 		}
 		key := fetchKey{m.IRI, m.DebtorID}

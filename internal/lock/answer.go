@@ -38,7 +38,7 @@ func (r *Rules) HandlePreparedTransfers(
 			rest = append(rest, m)
 			continue
 		}
-		b.apply(ctx, h, answerPrepared(h.lock, m, deadline, r.MinDemurrageRate, now))
+		b.apply(h, answerPrepared(h.lock, m, deadline, r.MinDemurrageRate, now))
 	}
 	return rest, b.save(ctx, tx)
 }
@@ -70,7 +70,7 @@ func handleAnswers[M any](
 	locks := b.byRequest()
 	for _, m := range messages {
 		if h := locks[requestOf(m)]; h != nil && h.lock != nil {
-			b.apply(ctx, h, answer(h.lock, m, now))
+			b.apply(h, answer(h.lock, m, now))
 		} else {
 			rest = append(rest, m)
 		}

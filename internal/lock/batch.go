@@ -17,7 +17,15 @@ type batch struct {
 	now   time.Time
 	held  []*held // in the order of their accounts
 
-	messages []smp.Outgoing
+	messages       []smp.Outgoing
+	events         map[event]int
+	contradictions []contradiction
+}
+
+// A contradiction is an anomaly, and the lock that is concerned as it was then.
+type contradiction struct {
+	lock *workerdb.AccountLock
+	*anomaly
 }
 
 // A held lock cannot be changed by others before the transaction ends.
@@ -27,7 +35,7 @@ type held struct {
 }
 
 func (r *Rules) newBatch(now time.Time, locks []workerdb.AccountLock) *batch {
-	b := &batch{rules: r, now: now, held: make([]*held, len(locks))}
+	b := &batch{rules: r, now: now, held: make([]*held, len(locks)), events: map[event]int{}}
 	for i := range locks {
 		b.held[i] = &held{&locks[i], &locks[i]}
 	}
@@ -85,37 +93,47 @@ func (b *batch) byRequest() map[request]*held {
 }
 
 // apply carries out a decision about a held lock.
-func (b *batch) apply(ctx context.Context, h *held, d decision) {
+func (b *batch) apply(h *held, d decision) {
 	if d.anomaly != nil {
-		b.rules.report(ctx, h.lock, d.anomaly)
+		b.contradictions = append(b.contradictions, contradiction{h.lock, d.anomaly})
 	}
 	if d.lock != h.lock {
-		b.rules.Metrics.events.WithLabelValues(string(d.event)).Inc()
+		b.events[d.event]++
 	}
 	h.lock = d.lock
 	b.messages = append(b.messages, d.messages...)
 }
 
-func (r *Rules) report(ctx context.Context, lock *workerdb.AccountLock, a *anomaly) {
-	r.Metrics.anomalies.WithLabelValues(string(a.kind)).Inc()
+// report tells operators what has been decided. It is for decisions that have been committed.
+func (b *batch) report(ctx context.Context) {
+	for e, count := range b.events {
+		b.rules.Metrics.happened(e, count)
+	}
+	for _, c := range b.contradictions {
+		b.rules.Metrics.anomalies.WithLabelValues(string(c.kind)).Inc()
+		b.rules.Logger.LogAttrs(ctx, slog.LevelError, "an account lock does not agree with what is said of it", c.describe()...)
+	}
+}
+
+func (c contradiction) describe() []slog.Attr {
 	attrs := []slog.Attr{
-		slog.String("anomaly", string(a.kind)),
-		slog.Int64("creditor_id", int64(lock.CreditorID)),
-		slog.Int64("debtor_id", int64(lock.DebtorID)),
-		slog.Int64("turn_id", int64(lock.TurnID)),
-		slog.Int64("collector_id", int64(lock.CollectorID)),
-		slog.Int64("coordinator_request_id", lock.CoordinatorRequestID),
-		slog.Int64("amount", lock.Amount),
+		slog.String("anomaly", string(c.kind)),
+		slog.Int64("creditor_id", int64(c.lock.CreditorID)),
+		slog.Int64("debtor_id", int64(c.lock.DebtorID)),
+		slog.Int64("turn_id", int64(c.lock.TurnID)),
+		slog.Int64("collector_id", int64(c.lock.CollectorID)),
+		slog.Int64("coordinator_request_id", c.lock.CoordinatorRequestID),
+		slog.Int64("amount", c.lock.Amount),
 	}
-	if lock.TransferID != nil {
-		attrs = append(attrs, slog.Int64("transfer_id", *lock.TransferID))
+	if c.lock.TransferID != nil {
+		attrs = append(attrs, slog.Int64("transfer_id", *c.lock.TransferID))
 	}
-	attrs = append(attrs, a.attrs...)
-	r.Logger.LogAttrs(ctx, slog.LevelError, "an account lock does not agree with what is said of it", attrs...)
+	return append(attrs, c.attrs...)
 }
 
 // save writes all decisions to the database.
 func (b *batch) save(ctx context.Context, tx *workerdb.Tx) error {
+	tx.AfterCommit(func() { b.report(ctx) })
 	advanced := workerdb.AdvanceAccountLocksParams{Now: b.now}
 	var deleted workerdb.DeleteAccountLocksParams
 	for _, h := range b.held {

@@ -33,7 +33,7 @@ func (r *Rules) DismissOverdue(
 	}
 	b := r.newBatch(now, locks)
 	for _, h := range b.held {
-		b.apply(ctx, h, deletion(h.lock, eventOverdue, now))
+		b.apply(h, deletion(h.lock, eventOverdue, now))
 	}
 	return len(b.held), b.save(ctx, tx)
 }

@@ -5,8 +5,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 )
 
-// Metrics count what happens to locks. They are shared by all rules of a process. What a transaction counts is counted
-// again when the transaction is repeated, which the metrics of the database tell.
+// Metrics count what happens to locks, once it has been committed. They are shared by all rules of a process.
 type Metrics struct {
 	events, dropped, anomalies *prometheus.CounterVec
 }
@@ -36,4 +35,14 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		m.anomalies.WithLabelValues(string(k))
 	}
 	return m
+}
+
+func (m *Metrics) happened(e event, count int) {
+	m.events.WithLabelValues(string(e)).Add(float64(count))
+}
+
+func (m *Metrics) droppedOffers(counts map[dropReason]int) {
+	for reason, count := range counts {
+		m.dropped.WithLabelValues(string(reason)).Add(float64(count))
+	}
 }

@@ -24,12 +24,14 @@ func (r *Rules) HandleCandidateOffers(
 	if err != nil {
 		return err
 	}
+	drops := map[dropReason]int{}
+	tx.AfterCommit(func() { r.Metrics.droppedOffers(drops) })
 	timely := offers[:0:0]
 	for _, o := range offers {
 		if _, isOpen := turns[o.TurnID]; isOpen {
 			timely = append(timely, o)
 		} else {
-			r.drop(dropTurnClosed)
+			drops[dropTurnClosed]++
 		}
 	}
 	if len(timely) == 0 {
@@ -52,7 +54,7 @@ func (r *Rules) HandleCandidateOffers(
 		account := accountOffered(o)
 		i, dropped := r.consider(locks[account], o, turns[o.TurnID], collectors[o.DebtorID], now)
 		if dropped != "" {
-			r.drop(dropped)
+			drops[dropped]++
 			continue
 		}
 		locks[account] = i.lock
@@ -62,10 +64,6 @@ func (r *Rules) HandleCandidateOffers(
 }
 
 func accountOffered(o *smp.CandidateOffer) Account { return Account{o.CreditorID, o.DebtorID} }
-
-func (r *Rules) drop(reason dropReason) {
-	r.Metrics.dropped.WithLabelValues(string(reason)).Inc()
-}
 
 // A dropReason is why an offer has had no effect, as metrics name it.
 type dropReason string
@@ -255,7 +253,7 @@ func (r *Rules) initiate(ctx context.Context, tx *workerdb.Tx, now time.Time, in
 		i.lock.CoordinatorRequestID = requests[Account{i.lock.CreditorID, i.lock.DebtorID}]
 		messages = append(messages, i.request(now)...)
 	}
-	r.Metrics.events.WithLabelValues(string(eventInitiated)).Add(float64(len(initiations)))
+	tx.AfterCommit(func() { r.Metrics.happened(eventInitiated, len(initiations)) })
 	return r.tell(ctx, tx, now, messages)
 }
 

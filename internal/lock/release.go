@@ -39,7 +39,7 @@ func (r *Rules) release(
 	locks := b.byAccount()
 	for _, p := range payments {
 		if h := locks[p.account()]; h != nil {
-			b.apply(ctx, h, decide(h.lock, p, r.stateAfter(p.Transfer), now))
+			b.apply(h, decide(h.lock, p, r.stateAfter(p.Transfer), now))
 		}
 	}
 	return b.save(ctx, tx)
@@ -108,7 +108,7 @@ func (r *Rules) HandleLockAbandonments(
 	locks := b.byAccount()
 	for _, m := range messages {
 		if h := locks[accountAbandoned(m)]; h != nil && h.lock != nil {
-			b.apply(ctx, h, abandon(h.lock, m.TurnID, now))
+			b.apply(h, abandon(h.lock, m.TurnID, now))
 		}
 	}
 	return b.save(ctx, tx)

@@ -27,7 +27,7 @@ func (r *Rules) HandleReviseAccountLocks(
 	for _, m := range messages {
 		account := accountRevised(m)
 		if h := locks[account]; h != nil && h.lock != nil {
-			b.apply(ctx, h, revise(h.lock, m.TurnID, participations[part{account, m.TurnID}], now))
+			b.apply(h, revise(h.lock, m.TurnID, participations[part{account, m.TurnID}], now))
 		}
 	}
 	return b.save(ctx, tx)

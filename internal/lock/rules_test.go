@@ -2,12 +2,14 @@ package lock_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/circular-trade/circular-trade/internal/lock"
@@ -477,6 +479,53 @@ func TestAnswerForOtherAccount(t *testing.T) {
 		}
 	}
 	w.mustCount("trade_lock_anomalies_total", `anomaly="other_account"`, 1)
+}
+
+// A transaction that is repeated, or is not committed, is not counted more often than it has an effect, and what it has
+// found is logged once.
+func TestCountedOnceCommitted(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	small := offer(-1)
+	small.CreditorID++
+	var request int64
+	for _, step := range []func(context.Context, *workerdb.Tx) error{
+		func(ctx context.Context, tx *workerdb.Tx) error {
+			return w.rules.HandleCandidateOffers(ctx, tx, now, offers(offer(-5000), small))
+		},
+		func(ctx context.Context, tx *workerdb.Tx) error {
+			p := preparedTransfer(request)
+			p.DebtorID++ // another account
+			_, err := w.rules.HandlePreparedTransfers(ctx, tx, now, []*smp.PreparedTransfer{p, preparedTransfer(request)})
+			return err
+		},
+	} {
+		errInVain := errors.New("not to be committed")
+		err := w.db.InTx(w.Context(), "test", func(ctx context.Context, tx *workerdb.Tx) error {
+			return errors.Join(step(ctx, tx), errInVain)
+		})
+		if !errors.Is(err, errInVain) {
+			t.Fatal(err)
+		}
+		attempts := 0
+		w.inTx(func(ctx context.Context, tx *workerdb.Tx) error {
+			if err := step(ctx, tx); err != nil {
+				return err
+			}
+			if attempts++; attempts < 3 {
+				return &pgconn.PgError{Code: "40001"}
+			}
+			return nil
+		})
+		request = w.theLock().CoordinatorRequestID
+	}
+	w.mustCount("trade_lock_dropped_offers_total", `reason="too_small"`, 1)
+	w.mustCount("trade_lock_events_total", `event="initiated"`, 1)
+	w.mustCount("trade_lock_events_total", `event="prepared"`, 1)
+	w.mustCount("trade_lock_anomalies_total", `anomaly="other_account"`, 1)
+	if lines := strings.Count(w.log.String(), "anomaly=other_account"); lines != 1 {
+		t.Errorf("it is logged %d times:\n%s", lines, w.log)
+	}
 }
 
 // settle makes a settled lock of the usual account.

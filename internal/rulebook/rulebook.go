@@ -30,6 +30,7 @@ import (
 // Settings are what the rules of a worker need to know.
 type Settings struct {
 	config.Collectors
+	config.Owner
 	config.CommitPeriod
 	config.Accounts
 	config.InterestRates
@@ -40,6 +41,10 @@ type Settings struct {
 	config.DebtorInfo
 	config.Silence
 	config.InternalMessages
+
+	// IntN chooses one of several collectors: it returns a number from 0 to n−1. Several goroutines may call it at a time.
+	// Nil: chance decides, as all collectors should be given about the same work.
+	IntN func(n int) int
 }
 
 // Metrics are those of the rules. Components that work on the same subjects share them.
@@ -100,6 +105,10 @@ type book struct {
 }
 
 func newBook(realm shard.Realm, s Settings, metrics Metrics, logger *slog.Logger) *book {
+	intN := s.IntN
+	if intN == nil {
+		intN = rand.IntN
+	}
 	locks := &lock.Rules{
 		Settings: lock.Settings{
 			Realm:            realm,
@@ -112,7 +121,7 @@ func newBook(realm shard.Realm, s Settings, metrics Metrics, logger *slog.Logger
 			MaxAge:           s.MaxAge,
 		},
 		CollectingFailed: settlement.HandleCollectingFailures,
-		IntN:             rand.IntN,
+		IntN:             intN,
 		Logger:           logger,
 		Metrics:          metrics.Locks,
 	}

@@ -151,9 +151,11 @@ func (s *Starter) sumCollected(ctx context.Context, tx *workerdb.Tx, rows []work
 			continue
 		}
 		tooEarly = append(tooEarly, keys[i])
-		s.Logger.ErrorContext(ctx, "told to send before everything has been collected; waiting for it again",
-			slog.Int64("collector_id", int64(keys[i].CollectorID)), slog.Int("turn_id", int(keys[i].TurnID)),
-			slog.Int64("debtor_id", int64(keys[i].DebtorID)), slog.Int64("pending", sum.Pending))
+		tx.AfterCommit(func() {
+			s.Logger.ErrorContext(ctx, "told to send before everything has been collected; waiting for it again",
+				slog.Int64("collector_id", int64(keys[i].CollectorID)), slog.Int("turn_id", int(keys[i].TurnID)),
+				slog.Int64("debtor_id", int64(keys[i].DebtorID)), slog.Int64("pending", sum.Pending))
+		})
 	}
 	if len(tooEarly) > 0 {
 		if err := tx.StopAwaitingSignals(ctx, workerdb.StopAwaitingSignalsParams(queryable(tooEarly))); err != nil {
