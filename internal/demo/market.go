@@ -19,19 +19,27 @@ import (
 // can be looked at afterwards. Nobody but the demo does that.
 func (s *stores) record(ctx context.Context) error {
 	for _, table := range []string{"currency_info", "sell_offer", "buy_offer"} {
-		_, err := s.solver.Pool().Exec(ctx, fmt.Sprintf(`
-			CREATE TABLE demo_%[1]s AS SELECT * FROM %[1]s WHERE FALSE;
-			CREATE FUNCTION demo_record_%[1]s() RETURNS TRIGGER LANGUAGE plpgsql AS $$
-			BEGIN
-				INSERT INTO demo_%[1]s SELECT * FROM added;
-				RETURN NULL;
-			END
-			$$;
-			CREATE TRIGGER demo AFTER INSERT ON %[1]s REFERENCING NEW TABLE AS added
-			FOR EACH STATEMENT EXECUTE FUNCTION demo_record_%[1]s();`, table), pgx.QueryExecModeSimpleProtocol)
-		if err != nil {
-			return fmt.Errorf("having %s recorded: %w", table, err)
+		if err := s.recordTable(ctx, table); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+// recordTable has a table demo_… get what is written to a table of the solver database.
+func (s *stores) recordTable(ctx context.Context, table string) error {
+	_, err := s.solver.Pool().Exec(ctx, fmt.Sprintf(`
+		CREATE TABLE demo_%[1]s AS SELECT * FROM %[1]s WHERE FALSE;
+		CREATE FUNCTION demo_record_%[1]s() RETURNS TRIGGER LANGUAGE plpgsql AS $$
+		BEGIN
+			INSERT INTO demo_%[1]s SELECT * FROM added;
+			RETURN NULL;
+		END
+		$$;
+		CREATE TRIGGER demo AFTER INSERT ON %[1]s REFERENCING NEW TABLE AS added
+		FOR EACH STATEMENT EXECUTE FUNCTION demo_record_%[1]s();`, table), pgx.QueryExecModeSimpleProtocol)
+	if err != nil {
+		return fmt.Errorf("having %s recorded: %w", table, err)
 	}
 	return nil
 }

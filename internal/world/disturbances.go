@@ -1,6 +1,9 @@
 package world
 
 import (
+	"cmp"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/circular-trade/circular-trade/internal/world/authority"
@@ -33,6 +36,15 @@ func (s *simulation) calm() {
 	}
 	for _, h := range s.hosts {
 		h.SetFreedoms(authority.Freedoms{})
+	}
+	held := slices.SortedFunc(maps.Keys(s.held), func(a, b notificationKey) int {
+		return cmp.Or(
+			cmp.Compare(a.account.Debtor, b.account.Debtor), cmp.Compare(a.account.Creditor, b.account.Creditor),
+			cmp.Compare(a.typeName, b.typeName),
+		)
+	})
+	for _, key := range held {
+		s.release(key)
 	}
 }
 

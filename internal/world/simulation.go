@@ -45,7 +45,8 @@ type simulation struct {
 	past      bool // the time before the world begins
 	pending   map[notificationKey]smp.Message
 	pendingBy []notificationKey
-	disturbed bool // faults, payments and the like are going on
+	held      map[notificationKey][]func() // what gateways keep: messages that go on their way when called
+	disturbed bool                         // faults, payments and the like are going on
 
 	outbox    []*parcel
 	traffic   map[trafficKey]int
@@ -72,7 +73,7 @@ type parcel struct {
 	toService  bool // from an authority
 }
 
-// A notificationKey identifies a stream of notifications.
+// A notificationKey identifies a stream of messages about an account: of notifications, above all.
 type notificationKey struct {
 	account  journal.Account
 	typeName string
@@ -97,6 +98,7 @@ func newSimulation(
 		checker:  journal.NewChecker(),
 		past:     true,
 		pending:  make(map[notificationKey]smp.Message),
+		held:     make(map[notificationKey][]func()),
 		traffic:  make(map[trafficKey]int),
 		openings: make(map[journal.Account]int64),
 		holders:  make(map[swpt.DebtorID][]journal.Account),
@@ -272,8 +274,7 @@ func (s *simulation) fromAuthority(h *host, theirs smp.Message) {
 		s.timeline.After(0, func() { s.agent.Receive(m) })
 		return
 	}
-	p := authorityParcel(m)
-	h.out.carry(func() { s.publish(p) })
+	s.forward(h.out, authorityParcel(m))
 }
 
 // toIssuer takes what an authority says about a root. When it confirms that it knows of a new document, the issuer
@@ -313,8 +314,35 @@ func (s *simulation) notify(m smp.Message) {
 }
 
 func (s *simulation) sendNotification(m smp.Message) {
-	p := notificationParcel(m)
-	s.notifications.carry(func() { s.publish(p) })
+	s.forward(s.notifications, notificationParcel(m))
+}
+
+// forward has a gateway bring a message to the broker, or keep it.
+func (s *simulation) forward(via *link, p *parcel) {
+	creditor, debtor := parties(p.message)
+	key := notificationKey{journal.Account{Debtor: debtor, Creditor: creditor}, p.message.Type()}
+	forward := func() { via.carry(func() { s.publish(p) }) }
+	if kept, held := s.held[key]; held {
+		s.held[key] = append(kept, forward)
+		return
+	}
+	forward()
+}
+
+// hold has gateways keep messages.
+func (s *simulation) hold(key notificationKey) {
+	if _, held := s.held[key]; !held {
+		s.held[key] = nil
+	}
+}
+
+// release lets the messages go that gateways keep.
+func (s *simulation) release(key notificationKey) {
+	kept := s.held[key]
+	delete(s.held, key)
+	for _, forward := range kept {
+		forward()
+	}
 }
 
 // publish hands a message over to the broker.

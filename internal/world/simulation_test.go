@@ -173,6 +173,50 @@ func TestDealsInEveryProfile(t *testing.T) {
 	}
 }
 
+// What is held does not reach the service before it is released, or the world is calmed; everything else does.
+func TestHolding(t *testing.T) {
+	t.Parallel()
+	b := setup(t, Town(), Calm(), 1)
+	b.pass(time.Second)
+	anna := journal.Account{Debtor: townLoaves, Creditor: FirstCustomer + 1}
+	boris := journal.Account{Debtor: townLoaves, Creditor: FirstCustomer + 2}
+	has := b.agent.Account(anna).Principal
+	ledger := notificationKey{anna, smp.TypeUpdatedLedger}
+	pay := func(want int64) {
+		t.Helper()
+		b.agent.Pay(anna, b.agent.Account(boris).AccountID, 100)
+		b.pass(time.Second)
+		if known := b.agent.Account(anna).Principal; known != want {
+			t.Errorf("the agent knows of %d tokens, want %d", known, want)
+		}
+	}
+	wantHeard := func(want int64) {
+		t.Helper()
+		if heard := b.service.ledgers[anna].Principal; heard != want {
+			t.Errorf("the service has heard of %d tokens, want %d", heard, want)
+		}
+	}
+	b.hold(ledger)
+	b.hold(ledger)
+	pay(has - 100)
+	wantHeard(has)
+	if heard := b.service.ledgers[boris].Principal; heard != 600 {
+		t.Errorf("the service has heard of %d tokens on the other account, want 600", heard)
+	}
+	b.release(ledger)
+	b.release(ledger)
+	b.pass(time.Second)
+	wantHeard(has - 100)
+	pay(has - 200)
+	wantHeard(has - 200)
+	b.hold(ledger)
+	pay(has - 300)
+	wantHeard(has - 200)
+	b.calm()
+	b.pass(time.Second)
+	wantHeard(has - 300)
+}
+
 // A storm has everything that its profile promises, and when it is calmed, nothing of it goes on.
 func TestDisturbances(t *testing.T) {
 	t.Parallel()

@@ -16,6 +16,7 @@ import (
 	"github.com/circular-trade/circular-trade/internal/smp"
 	"github.com/circular-trade/circular-trade/internal/swpt"
 	"github.com/circular-trade/circular-trade/internal/world/agent"
+	"github.com/circular-trade/circular-trade/internal/world/authority"
 	"github.com/circular-trade/circular-trade/internal/world/journal"
 )
 
@@ -224,10 +225,20 @@ func (w *World) Delete(account journal.Account) {
 // Remove has the operator of the accounting authority remove an account at once, whatever it holds, unless there are
 // prepared transfers from it: then the error wraps [authority.ErrInUse]. It works for collectors, too.
 func (w *World) Remove(account journal.Account) error {
+	return w.remove(account, (*authority.Authority).Remove)
+}
+
+// Forget has the accounting authority lose an account, whatever it holds, together with what is prepared on it. That is
+// an accident, which the protocol rules out.
+func (w *World) Forget(account journal.Account) error {
+	return w.remove(account, (*authority.Authority).Forget)
+}
+
+func (w *World) remove(account journal.Account, how func(*authority.Authority, journal.Account) error) error {
 	err := fmt.Errorf("remove the %v: %w", account, errUnknownCurrency)
 	w.do(func(s *simulation) {
 		if h := s.debtors[account.Debtor]; h != nil {
-			err = h.Remove(h.account(account))
+			err = how(h.Authority, h.account(account))
 		}
 	})
 	return err
@@ -243,6 +254,36 @@ func (w *World) Seize(account journal.Account, amount int64) {
 			h.Seize(h.account(account), amount)
 		}
 	})
+}
+
+// Issue has the issuer of a currency give somebody new tokens.
+func (w *World) Issue(account journal.Account, amount int64) {
+	w.do(func(s *simulation) {
+		if h := s.debtors[account.Debtor]; h != nil {
+			h.Issue(h.account(account), amount)
+		}
+	})
+}
+
+// SetFreedoms changes what the accounting authority of a currency, and of others, may do beyond the reference, until
+// the world is calmed.
+func (w *World) SetFreedoms(debtor swpt.DebtorID, freedoms authority.Freedoms) {
+	w.do(func(s *simulation) {
+		if h := s.debtors[debtor]; h != nil {
+			h.SetFreedoms(freedoms)
+		}
+	})
+}
+
+// Hold has gateways keep the messages of a type about an account that are meant for the service, until Release, or until
+// the world is calmed.
+func (w *World) Hold(account journal.Account, typeName string) {
+	w.do(func(s *simulation) { s.hold(notificationKey{account, typeName}) })
+}
+
+// Release lets the messages go that Hold has had kept, and those of the type that follow.
+func (w *World) Release(account journal.Account, typeName string) {
+	w.do(func(s *simulation) { s.release(notificationKey{account, typeName}) })
 }
 
 // SetRate changes the interest rate of a currency, in percent per year, −50 to 100. It reaches the accounts one by one.

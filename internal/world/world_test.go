@@ -23,6 +23,7 @@ import (
 	"github.com/circular-trade/circular-trade/internal/swpt"
 	"github.com/circular-trade/circular-trade/internal/testenv"
 	"github.com/circular-trade/circular-trade/internal/world/agent"
+	"github.com/circular-trade/circular-trade/internal/world/authority"
 	"github.com/circular-trade/circular-trade/internal/world/journal"
 )
 
@@ -346,12 +347,21 @@ func TestCustomersAndOperators(t *testing.T) {
 		}
 		return nil
 	})
+	s.Hold(boris, smp.TypeUpdatedFlags)
 	s.Open(boris)
+	s.Release(boris, smp.TypeUpdatedFlags)
 	s.await("a return", func(f *fakeService) bool { return f.ledgers[boris].AccountID != "" })
 	s.ScheduleDeletion(boris)
+	s.Issue(anna, 7)
+	s.await("new tokens", func(f *fakeService) bool { return f.ledgers[anna].Principal == before.Now-1228 })
+	s.SetFreedoms(townLoaves, authority.Freedoms{SkipUpdate: 1})
 	if err := s.Remove(anna); err != nil {
 		t.Error(err)
 	}
+	if err := s.Forget(anna); err == nil {
+		t.Error("an account that does not exist was forgotten")
+	}
+	s.SetFreedoms(townLoaves, authority.Freedoms{})
 	if err := s.Remove(journal.Account{Debtor: 5, Creditor: 5}); err == nil {
 		t.Error("an account in an unknown currency was removed")
 	}

@@ -338,6 +338,9 @@ func TestOperators(t *testing.T) {
 	if err := b.Remove(key(collector)); err != nil || b.Account(key(collector)).Exists {
 		t.Errorf("the collector was not removed: %v", err)
 	}
+	if err := b.Forget(key(seller)); err != nil || b.Account(key(seller)) != (AccountState{}) {
+		t.Errorf("the account with a prepared transfer was not forgotten: %v", err)
+	}
 	b.wantSound()
 }
 

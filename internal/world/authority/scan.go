@@ -225,6 +225,18 @@ func (a *Authority) Remove(key journal.Account) error {
 	return nil
 }
 
+// Forget removes an account like Remove, together with what is prepared on it: an accident, which the protocol rules out.
+func (a *Authority) Forget(key journal.Account) error {
+	a.tick()
+	if acc := a.accounts[key]; acc != nil && key.Creditor != rootID {
+		for _, l := range acc.locks {
+			acc.removeLock(l)
+		}
+		a.record(journal.Entry{Kind: journal.Forgotten, Account: key})
+	}
+	return a.Remove(key)
+}
+
 // Repeat sends an AccountUpdate of each account whose holder is wanted, and a reminder of each prepared transfer.
 func (a *Authority) Repeat(wanted func(creditor swpt.CreditorID) bool) {
 	a.tick()

@@ -108,6 +108,8 @@ func (c *Checker) Record(e *Entry) {
 		c.lockedAmount(e)
 	case Finalized:
 		c.finalized(e)
+	case Forgotten:
+		c.forgotten(e)
 	case Debited:
 		c.debited(e)
 	case Credited:

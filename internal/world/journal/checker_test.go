@@ -428,6 +428,21 @@ func TestEachCheckFindsWhatItIsFor(t *testing.T) {
 			note.TurnID = 8
 			s.trade(s.request(collector, 0), buyer, 101, note)
 		}, ""},
+		{"M2", "a collector sends what it has dispatched", func(s *story) {
+			s.move(nil, journal.Root, collector, 9999, "issuing", "")
+			s.trade(s.request(collector, 0), other, 101, sending)
+		}, "having collected 2500, received 0, sent 101"},
+		{"M2", "a collector dispatches what another one has collected", func(s *story) {
+			s.move(nil, journal.Root, other, 9999, "issuing", "")
+			note := dispatching
+			note.First, note.Second = other, seller
+			s.trade(s.request(other, 0), seller, 50, note)
+		}, "having collected 0, received 0, sent 0"},
+		{"M3", "a collector is sent the same twice", func(s *story) {
+			for range 2 {
+				s.trade(s.request(collector, 0), other, 10, sending)
+			}
+		}, ""},
 		{"M3", "a buyer is paid twice", func(s *story) { s.trade(s.request(collector, 0), buyer, 1, dispatching) }, ""},
 		{"M3", "a buyer is paid by two collectors", func(s *story) {
 			s.move(nil, journal.Root, other, 10, "issuing", "")
@@ -585,6 +600,33 @@ func TestWhatIsAllowed(t *testing.T) {
 			s.finalize(p, 50, note.String())
 			s.end(p, 0, "NEWER_INTEREST_RATE")
 			s.trade(s.request(collector, 0), other, 50, note)
+		},
+		"tokens go through two collectors": func(s *story) {
+			s.move(nil, journal.Root, seller, 1000, "issuing", "")
+			for _, step := range []struct {
+				kind          smp.NoteKind
+				payer         swpt.CreditorID
+				first, second swpt.CreditorID
+				amount        int64
+			}{
+				{smp.Collecting, seller, collector, seller, 1000},
+				{smp.Sending, collector, collector, other, 700},
+				{smp.Dispatching, collector, collector, seller, 300},
+				{smp.Dispatching, other, other, buyer, 699},
+			} {
+				note := smp.Note{Kind: step.kind, TurnID: 8, First: step.first, Second: step.second}
+				to := note.Recipient()
+				s.trade(s.request(step.payer, step.amount), to, step.amount, note)
+			}
+			s.ledger(seller, 100)
+			s.ledger(buyer, 101)
+		},
+		"an authority forgets an account, the lock on which is dismissed later": func(s *story) {
+			p := s.request(other, 0)
+			s.add(journal.Entry{Kind: journal.Forgotten, Account: account(other)})
+			s.add(journal.Entry{Kind: journal.Closed, Account: account(other)})
+			s.add(journal.Entry{Kind: journal.Purged, Account: account(other), Created: smp.DateOf(start)})
+			s.finalize(p, 0, "")
 		},
 		"a reminder": func(s *story) {
 			p := s.request(seller, 10)

@@ -33,6 +33,7 @@ const (
 	RateChanged // Holding
 	Locked      // Prepared, with TotalLocked and Minimum; Holding
 	Finalized   // Prepared, with Amount, Status, TotalLocked
+	Forgotten   // all prepared transfers of the account: an accident, which the protocol rules out
 	Debited     // Amount, on its way as Credit; Prepared, if it has been; transfer fields; Holding
 	Credited    // Amount, as Credit; Silent if there is no AccountTransfer; transfer fields; Holding
 	Capitalised // Amount, from the root; Silent; Before, Holding, RootPrincipal

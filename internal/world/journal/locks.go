@@ -122,6 +122,19 @@ func (c *Checker) finalized(e *Entry) {
 	}
 }
 
+// forgotten ends all prepared transfers of an account. That is nobody's fault: neither can the authority finalise them
+// any more, nor is the service to blame.
+func (c *Checker) forgotten(e *Entry) {
+	a := c.account(e.Account)
+	for _, t := range c.prepared {
+		if t.Account == a.Account && !t.finalized {
+			t.finalized, t.finalizedSeq = true, c.sequence
+			c.unfinished.count(t, -1)
+		}
+	}
+	a.open, a.locked, a.locks = 0, 0, nil
+}
+
 // committed checks the debit that belongs to a prepared transfer.
 func (c *Checker) committed(a *account, e *Entry) {
 	t := c.transfers[transferKey{a.Account, e.Prepared.TransferID}]

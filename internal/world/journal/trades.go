@@ -120,18 +120,24 @@ func (c *Checker) pays(a *account, e *Entry, note smp.Note) {
 		if c.fails(m2, f.sent <= f.collected) {
 			c.explain(m2, e.At, "turn %d, %v has sent %d, having collected %d", note.TurnID, a, f.sent, f.collected)
 		}
+		c.checkFlow(a, e, note, f)
 	case smp.Dispatching:
 		total.Buyers++
 		total.Dispatched += e.Amount
 		f.dispatched += e.Amount
-		if c.fails(m2, f.dispatched <= f.collected+f.received-f.sent) {
-			c.explain(m2, e.At, "turn %d, %v has dispatched %d, having collected %d, received %d, sent %d",
-				note.TurnID, a, f.dispatched, f.collected, f.received, f.sent)
-		}
+		c.checkFlow(a, e, note, f)
 		if c.fails(m1, total.Dispatched <= total.Collected) {
 			c.explain(m1, e.At, "turn %d, currency %d: %d dispatched, %d collected",
 				note.TurnID, a.Debtor, total.Dispatched, total.Collected)
 		}
+	}
+}
+
+// checkFlow checks that a collector has not passed on more than it has got.
+func (c *Checker) checkFlow(a *account, e *Entry, note smp.Note, f *flow) {
+	if c.fails(m2, f.dispatched <= f.collected+f.received-f.sent) {
+		c.explain(m2, e.At, "turn %d, %v has dispatched %d, having collected %d, received %d, sent %d",
+			note.TurnID, a, f.dispatched, f.collected, f.received, f.sent)
 	}
 }
 

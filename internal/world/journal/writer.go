@@ -19,7 +19,7 @@ func NewWriter(out io.Writer) *Writer { return &Writer{out: bufio.NewWriterSize(
 var kindNames = [...]string{
 	Heard: "heard", Issued: "issued", Delivered: "delivered", Refused: "refused",
 	Opened: "opened", Closed: "closed", Revived: "revived", Purged: "purged", RateChanged: "rate",
-	Locked: "locked", Finalized: "finalized", Debited: "debited", Credited: "credited", Capitalised: "capitalised",
+	Locked: "locked", Finalized: "finalized", Forgotten: "forgotten", Debited: "debited", Credited: "credited", Capitalised: "capitalised",
 }
 
 // String returns the name of the kind.
