@@ -10,6 +10,11 @@ ARGS ?=
 # Where `make demo` puts logs, and the report about the cleared market.
 DEMO_DIR ?= demo-output
 
+# The first seed of `make soak`, how many there are (0: no end), and where the results of a failing one are kept.
+SEED ?= 1
+SEEDS ?= 0
+SOAK_DIR ?= soak-output
+
 .PHONY: help
 help: ## List the tasks.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,17 +68,16 @@ tools: .bin/benchstat .bin/gofumpt .bin/golangci-lint .bin/sqlc ## Build the pin
 
 .PHONY: demo
 demo: ensure-go ## Watch a trading turn in a simulated town, on servers of its own; ARGS are passed on to trade demo.
-	@scripts/services go run ./cmd/trade demo --dir $(DEMO_DIR) $(ARGS)
+	@$(if $(findstring --faults,$(ARGS)),,scripts/services) go run ./cmd/trade demo --dir $(DEMO_DIR) $(ARGS)
 
 .PHONY: soak
-soak: ensure-go ## Let processes die at random in a stormy world, seed after seed, until something is wrong or Ctrl-C.
-	@seed=$${SEED:-1}; while scripts/services go run ./cmd/trade demo --dir $(DEMO_DIR) \
-		--profile storm --faults --turns 2 --seed $$seed $(ARGS); do seed=$$((seed + 1)); done; \
-	printf 'Stopped at seed %s. To see it again: make soak SEED=%s\n' "$$seed" "$$seed" >&2; exit 1
+soak: ensure-go ## Kill processes and servers at random in a storm, SEEDS times from SEED on, or until something is wrong.
+	@mkdir -p $(SOAK_DIR) && go build -o $(SOAK_DIR)/trade-$(SEED) ./cmd/trade
+	@scripts/soak $(SOAK_DIR)/trade-$(SEED) $(SOAK_DIR) $(SEED) $(SEEDS) $(ARGS)
 
 .PHONY: clean
 clean: ## Remove all that these tasks have made.
-	rm -rf bin .bin demo-output
+	rm -rf bin .bin demo-output soak-output
 
 .PHONY: ensure-go
 ensure-go:

@@ -1,14 +1,18 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
 	"github.com/circular-trade/circular-trade/internal/book"
@@ -23,9 +27,12 @@ type demoOptions struct {
 	seed                  uint64
 	shards, turns         int
 	faults, keep          bool
-	dir                   string
+	dir, services         string
 	postgres, broker      string
 }
+
+// servicesScript is where the script is in the repository.
+const servicesScript = "scripts/services"
 
 const demoHelp = `Shows the service at work, in a simulated world: a small town by default, whose businesses hand out tokens for what
 they make, and whose people have too many of some and would rather have others. Accounting authorities, a creditors
@@ -34,6 +41,10 @@ agent, and the websites of issuers are simulated; the solver, the workers, Postg
 The servers are taken from the environment (TEST_POSTGRES_URL, TEST_BROKER_URL), where scripts/services puts them; run
 'make demo' to have everything installed and started. The demo makes databases of its own there, and drops them at the
 end.
+
+With --faults, processes are killed at random moments, and so are the servers. These are then started for this demo
+alone, by scripts/services, and what the environment says is not looked at. Every second worker runs in parts, as in a
+cluster. The seed decides what is killed, and when.
 
 It ends with status 0 only if every transfer has come to its end, and the world has found nothing wrong.`
 
@@ -57,7 +68,10 @@ func newDemoCommand() *cobra.Command {
 			}
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
-			return demo.Run(ctx, settings)
+			if err := demo.Run(ctx, settings); err != nil {
+				return fmt.Errorf("%w\nTo let the same happen again: %s", err, again(cmd))
+			}
+			return nil
 		},
 	}
 	flags := cmd.Flags()
@@ -68,7 +82,8 @@ func newDemoCommand() *cobra.Command {
 	flags.StringVar(&opts.profile, "profile", "calm", "`NAME` of how the world behaves: calm, noisy, or storm")
 	flags.IntVar(&opts.shards, "shards", 2, "number `N` of workers: 1, 2, 4, 8, or 16")
 	flags.IntVar(&opts.turns, "turns", 1, "number `N` of turns")
-	flags.BoolVar(&opts.faults, "faults", false, "kill processes at random moments while turns go on, and start them again")
+	flags.BoolVar(&opts.faults, "faults", false, "kill processes and servers at random moments while turns go on, and start them again")
+	flags.StringVar(&opts.services, "services", "", "with --faults: `PATH` of the script that runs servers (default: "+servicesScript+")")
 	flags.BoolVar(&opts.keep, "keep", false, "leave everything running at the end, and tell where it is")
 	flags.StringVar(&opts.dir, "dir", "demo-output", "`DIR` for logs and the report, made if missing")
 	flags.StringVar(&opts.postgres, "postgres", os.Getenv("TEST_POSTGRES_URL"), "`URL` of a PostgreSQL server (default: TEST_POSTGRES_URL)")
@@ -84,10 +99,9 @@ func (o *demoOptions) settings(ctx context.Context) (demo.Settings, error) {
 		PostgresURL: o.postgres, BrokerURL: o.broker, Seed: o.seed, Shards: o.shards, Turns: o.turns,
 		Faults: o.faults, Keep: o.keep, Dir: o.dir,
 	}
-	if o.postgres == "" || o.broker == "" {
-		return s, errors.New("there are no servers: run 'make demo', or set TEST_POSTGRES_URL and TEST_BROKER_URL")
-	}
 	switch {
+	case !o.faults && (o.postgres == "" || o.broker == ""):
+		return s, errors.New("there are no servers: run 'make demo', or set TEST_POSTGRES_URL and TEST_BROKER_URL")
 	case o.shards < 1 || o.shards > 16 || o.shards&(o.shards-1) != 0:
 		return s, usageErrorf("--shards: %d is not 1, 2, 4, 8, or 16", o.shards)
 	case o.turns < 1:
@@ -102,11 +116,39 @@ func (o *demoOptions) settings(ctx context.Context) (demo.Settings, error) {
 	}
 	s.Profile = profile()
 	var err error
+	if o.faults {
+		if s.Services, err = o.findServices(); err != nil {
+			return s, err
+		}
+	}
 	if s.Program, err = os.Executable(); err != nil {
 		return s, fmt.Errorf("looking for this program: %w", err)
 	}
 	s.Scenario, err = o.scenario(ctx)
 	return s, err
+}
+
+// findServices returns the absolute path of the script that runs servers.
+func (o *demoOptions) findServices() (string, error) {
+	path, err := filepath.Abs(cmp.Or(o.services, servicesScript))
+	if err == nil {
+		_, err = os.Stat(path)
+	}
+	if err != nil {
+		return "", fmt.Errorf("--faults needs servers that may be killed: name %s by --services: %w", servicesScript, err)
+	}
+	return path, nil
+}
+
+// again returns a command that does the same once more. URLs are left out: they may hold passwords.
+func again(cmd *cobra.Command) string {
+	command := strings.Fields(cmd.CommandPath())
+	cmd.Flags().Visit(func(flag *pflag.Flag) {
+		if flag.Name != "postgres" && flag.Name != "broker" {
+			command = append(command, fmt.Sprintf("--%s=%s", flag.Name, flag.Value))
+		}
+	})
+	return strings.Join(command, " ")
 }
 
 func (o *demoOptions) scenario(ctx context.Context) (world.Scenario, error) {

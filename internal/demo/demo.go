@@ -27,8 +27,12 @@ type Settings struct {
 	Turns    int
 
 	// Faults has processes killed at random moments, and started again, until shortly after the last turn has been
-	// cleared.
+	// cleared. Every second worker then runs in parts, as in a cluster.
 	Faults bool
+
+	// Services is the path of scripts/services. If it is set, servers are started that belong to the demo alone, whatever
+	// the URLs say, and Faults has them killed and stopped, too.
+	Services string
 
 	// Keep has everything run on at the end, until the context ends.
 	Keep bool
@@ -49,17 +53,18 @@ const (
 	settlePatience = 5 * time.Minute
 )
 
-// faultsWhileMoving is how long processes are killed while the tokens move.
-const faultsWhileMoving = 10 * time.Second
-
 // A show is one run of the demo.
 type show struct {
 	Settings
-	screen *screen
-	stores *stores
-	fleet  *fleet
-	world  *world.World
-	pace   pace
+	screen  *screen
+	servers *servers // nil: they belong to others
+	stores  *stores
+	admin   *admin
+	fleet   *fleet
+	world   *world.World
+	pace    pace
+	trouble *trouble // nil: there is none
+	files   []*os.File
 }
 
 // Run runs the demo. It returns ErrFailed, or what has kept it from coming to its end.
@@ -67,16 +72,23 @@ func Run(ctx context.Context, settings Settings) (err error) {
 	if err := os.MkdirAll(settings.Dir, 0o755); err != nil {
 		return err
 	}
-	s := &show{Settings: settings, screen: newScreen(settings.Out, settings.IsTerminal), pace: paceOf(&settings.Scenario)}
+	s := &show{
+		Settings: settings, screen: newScreen(settings.Out, settings.IsTerminal),
+		pace: paceOf(&settings.Scenario, settings.Faults),
+	}
 	defer s.screen.close()
 	if err := s.build(ctx); err != nil {
 		return errors.Join(err, s.tearDown())
 	}
 	defer func() { err = errors.Join(err, s.tearDown()) }()
-	if err := s.play(ctx); err != nil {
+	err = s.play(ctx)
+	if s.trouble != nil {
+		s.tellOfTrouble()
+	}
+	if err != nil {
 		return err
 	}
-	ok, err := s.tell()
+	ok, err := s.tell(ctx)
 	if err != nil {
 		return err
 	}
@@ -94,30 +106,19 @@ func Run(ctx context.Context, settings Settings) (err error) {
 func (s *show) build(ctx context.Context) (err error) {
 	s.screen.title("Setting up %d currencies, %d customers, %d %s", len(s.Scenario.Currencies), len(s.Scenario.Customers),
 		s.Shards, plural(s.Shards, "worker", "workers"))
+	if s.Services != "" {
+		if s.servers, err = startServers(ctx, s.Services, s.Dir); err != nil {
+			return err
+		}
+		s.PostgresURL, s.BrokerURL = s.servers.postgres.url, s.servers.broker.url
+	}
 	if s.stores, err = newStores(ctx, s.PostgresURL, s.Shards); err != nil {
 		return err
 	}
-	journal, err := os.Create(filepath.Join(s.Dir, "journal.jsonl"))
-	if err != nil {
+	if s.world, err = s.newWorld(ctx); err != nil {
 		return err
 	}
-	s.world, err = world.New(ctx, world.Settings{
-		BrokerURL: s.BrokerURL, Scenario: s.Scenario, Profile: s.Profile, Seed: s.Seed,
-		Journal: journal, Log: slog.New(slog.DiscardHandler),
-	})
-	if err != nil {
-		return fmt.Errorf("making the world: %w", err)
-	}
-	certificate := filepath.Join(s.Dir, "certificate.pem")
-	if err := os.WriteFile(certificate, s.world.CertificatePEM(), 0o600); err != nil {
-		return err
-	}
-	locator, base := s.world.Base()
-	s.fleet, err = newFleet(ctx, fleetSettings{
-		program: s.Program, dir: s.Dir, brokerURL: s.BrokerURL, stores: s.stores, shards: s.Shards,
-		certificate: certificate, baseLocator: locator, baseDebtor: base, pace: s.pace, withStatus: s.Keep,
-	})
-	if err != nil {
+	if err := s.newFleet(ctx); err != nil {
 		return err
 	}
 	if err := s.fleet.configure(ctx); err != nil {
@@ -126,20 +127,74 @@ func (s *show) build(ctx context.Context) (err error) {
 	if err := s.stores.record(ctx); err != nil {
 		return err
 	}
-	for i := range s.Shards {
-		if err := s.fleet.start(workerProcess(i)); err != nil {
-			return err
-		}
+	log, err := s.createFile("webserver.log")
+	if err != nil {
+		return err
+	}
+	if s.admin, err = startAdmin(ctx, s.stores.solver, log); err != nil {
+		return err
+	}
+	if err := s.fleet.startWorkers(); err != nil {
+		return err
 	}
 	return s.world.Start(ctx)
+}
+
+func (s *show) newWorld(ctx context.Context) (*world.World, error) {
+	journal, err := s.createFile("journal.jsonl")
+	if err != nil {
+		return nil, err
+	}
+	log, err := s.createFile("world.log")
+	if err != nil {
+		return nil, err
+	}
+	w, err := world.New(ctx, world.Settings{
+		BrokerURL: s.BrokerURL, Scenario: s.Scenario, Profile: s.Profile, Seed: s.Seed,
+		Journal: journal, Log: slog.New(slog.NewTextHandler(log, nil)),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("making the world: %w", err)
+	}
+	return w, nil
+}
+
+// createFile creates a file that is closed at the end.
+func (s *show) createFile(name string) (*os.File, error) {
+	file, err := os.Create(filepath.Join(s.Dir, name))
+	if err == nil {
+		s.files = append(s.files, file)
+	}
+	return file, err
+}
+
+func (s *show) newFleet(ctx context.Context) (err error) {
+	certificate := filepath.Join(s.Dir, "certificate.pem")
+	if err := os.WriteFile(certificate, s.world.CertificatePEM(), 0o600); err != nil {
+		return err
+	}
+	locator, base := s.world.Base()
+	s.fleet, err = newFleet(ctx, fleetSettings{
+		program: s.Program, dir: s.Dir, brokerURL: s.BrokerURL, stores: s.stores, shards: s.Shards, inParts: s.Faults,
+		certificate: certificate, baseLocator: locator, baseDebtor: base, pace: s.pace, withStatus: s.Keep,
+		healthy: func() bool { return s.servers == nil || s.servers.healthy(time.Now()) },
+	})
+	return err
 }
 
 // play lets the turns happen.
 func (s *show) play(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	if err := s.stores.planCollectors(ctx, &s.Scenario); err != nil {
+	if err := s.admin.planCollectors(ctx, &s.Scenario); err != nil {
 		return err
+	}
+	if s.Faults {
+		s.trouble = makeTrouble(ctx, s)
+		defer func() {
+			cancel()
+			s.trouble.calm(ctx)
+		}()
 	}
 	if err := s.awaitMarket(ctx); err != nil {
 		return err
@@ -147,25 +202,16 @@ func (s *show) play(ctx context.Context) error {
 	if err := s.fleet.start(solverProcess); err != nil {
 		return err
 	}
-	stopFaults := func() {}
-	if s.Faults {
-		stopFaults = s.fleet.trouble(ctx, s.Seed)
-	}
 	for turn := range s.Turns {
 		if err := s.awaitTurn(ctx, turn+1); err != nil {
-			stopFaults()
 			return err
 		}
 	}
 	if err := s.fleet.stop(solverProcess); err != nil {
-		stopFaults()
 		return err
 	}
-	quiet := time.AfterFunc(faultsWhileMoving, stopFaults)
-	err := s.awaitEnd(ctx)
-	quiet.Stop()
-	stopFaults()
-	if err != nil {
+	s.trouble.calm(ctx)
+	if err := s.awaitEnd(ctx); err != nil {
 		return err
 	}
 	s.screen.status("Waiting until the world has come to rest")
@@ -178,13 +224,22 @@ func (s *show) play(ctx context.Context) error {
 func (s *show) tearDown() error {
 	var errs []error
 	if s.fleet != nil {
-		errs = append(errs, s.fleet.stopAll())
+		errs = append(errs, s.fleet.stopAll(), s.fleet.lost())
+	}
+	if s.admin != nil {
+		errs = append(errs, s.admin.stop())
 	}
 	if s.world != nil {
 		errs = append(errs, s.world.Stop())
 	}
 	if s.stores != nil {
-		errs = append(errs, s.stores.close())
+		errs = append(errs, s.stores.close(s.servers == nil))
+	}
+	if s.servers != nil {
+		errs = append(errs, s.servers.close())
+	}
+	for _, file := range s.files {
+		errs = append(errs, file.Close())
 	}
 	return errors.Join(errs...)
 }

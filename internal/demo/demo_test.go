@@ -5,6 +5,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -17,7 +19,8 @@ import (
 func buildProgram(t *testing.T) string {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "trade")
-	output, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, "../../cmd/trade").CombinedOutput()
+	arguments := slices.Concat([]string{"build"}, asTests, []string{"-o", program, "../../cmd/trade"})
+	output, err := exec.CommandContext(t.Context(), "go", arguments...).CombinedOutput()
 	if err != nil {
 		t.Fatalf("building the program: %v\n%s", err, output)
 	}
@@ -29,29 +32,72 @@ func TestTurns(t *testing.T) {
 	t.Parallel()
 	program := buildProgram(t)
 	for name, change := range map[string]func(*demo.Settings){
-		"one worker":                      func(s *demo.Settings) { s.Shards = 1 },
-		"four workers in a noisy world":   func(s *demo.Settings) { s.Shards, s.Profile = 4, world.Noisy() },
-		"processes are killed in a storm": func(s *demo.Settings) { s.Shards, s.Profile, s.Faults = 2, world.Storm(), true },
+		"one worker": func(s *demo.Settings) {
+			s.Shards, s.PostgresURL, s.BrokerURL = 1, os.Getenv("TEST_POSTGRES_URL"), testenv.NewVirtualHost(t)
+		},
+		"four workers in a noisy world": func(s *demo.Settings) {
+			s.Shards, s.PostgresURL, s.BrokerURL = 4, os.Getenv("TEST_POSTGRES_URL"), testenv.NewVirtualHost(t)
+			s.Profile = world.Noisy()
+		},
+		"processes and servers are killed in a storm": func(s *demo.Settings) {
+			s.Shards, s.Services, s.Faults, s.Profile = 2, "../../scripts/services", true, world.Storm()
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var out bytes.Buffer
 			settings := demo.Settings{
-				PostgresURL: os.Getenv("TEST_POSTGRES_URL"), BrokerURL: testenv.NewVirtualHost(t), Program: program,
-				Scenario: world.Town(), Profile: world.Calm(), Seed: 1, Turns: 1, Dir: t.TempDir(), Out: &out,
+				Program: program, Scenario: world.Town(), Profile: world.Calm(), Seed: 1, Turns: 1, Dir: t.TempDir(), Out: &out,
 			}
 			change(&settings)
 			if err := demo.Run(t.Context(), settings); err != nil {
 				t.Fatalf("%v\n%s", err, &out)
 			}
-			for _, text := range []string{"gave", "M1   holds", "C9   holds"} {
-				if !strings.Contains(out.String(), text) {
-					t.Errorf("the demo does not say %q:\n%s", text, &out)
+			want := []string{`gave`, `M1   holds`, `C9   holds`, `(?m)^1 +\d of 8 .* s$`, `Left over  nothing`}
+			if settings.Faults {
+				want = append(want, `killed: PostgreSQL \d.*RabbitMQ \d.*consume_messages \d.*solver \d.*worker \d`)
+			}
+			for _, pattern := range want {
+				if !regexp.MustCompile(pattern).Match(out.Bytes()) {
+					t.Errorf("the demo does not say %q:\n%s", pattern, &out)
 				}
 			}
 			page, err := os.ReadFile(filepath.Join(settings.Dir, "report.html"))
 			if err != nil || !strings.Contains(string(page), "Turn 1") {
 				t.Errorf("the report has %d bytes, %v", len(page), err)
+			}
+		})
+	}
+}
+
+// What does not work is told, and not waited for.
+func TestBadProgram(t *testing.T) {
+	t.Parallel()
+	program := buildProgram(t)
+	for name, c := range map[string]struct{ script, want string }{
+		"fails at once": {`echo no way; exit 1`, "configuring worker-0: exit status 1\nno way"},
+		"ends by itself": {
+			`[ "$1" = worker ] || exec "` + program + `" "$@"`, "worker-0 has ended by itself: see ",
+		},
+		"fails at the end": {
+			`"` + program + `" "$@" & trap 'kill $!; wait $!; exit 3' TERM; wait $! || exit; [ "$1" = configure ]`,
+			"solver has not stopped well: see its log: exit status 3",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			bad := filepath.Join(t.TempDir(), "trade")
+			script := "#!/bin/bash\n" + c.script + "\n"
+			if err := os.WriteFile(bad, []byte(script), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			var out bytes.Buffer
+			err := demo.Run(t.Context(), demo.Settings{
+				Program: bad, Scenario: world.Town(), Profile: world.Calm(), Shards: 1, Turns: 1,
+				PostgresURL: os.Getenv("TEST_POSTGRES_URL"), BrokerURL: testenv.NewVirtualHost(t), Dir: t.TempDir(), Out: &out,
+			})
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want %q\n%s", err, c.want, &out)
 			}
 		})
 	}

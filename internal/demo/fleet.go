@@ -4,17 +4,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/bits"
-	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/circular-trade/circular-trade/internal/swpt"
 )
@@ -24,15 +27,31 @@ const solverProcess = "solver"
 
 func workerProcess(shard int) string { return fmt.Sprintf("worker-%d", shard) }
 
+// partCommands are the parts of a worker that Kubernetes runs as processes of their own. They end when something fails,
+// and leave it to others to start them again.
+var partCommands = []string{"consume_messages", "flush_all", "fetch_debtor_infos", "trigger_transfers"}
+
+// withoutParts has a worker leave these parts to others.
+var withoutParts = []string{
+	"PROTOCOL_BROKER_PROCESSES=0", "INTERNAL_BROKER_PROCESSES=0", "FLUSH_PROCESSES=0", "HTTP_FETCH_PROCESSES=0",
+	"TRIGGER_TRANSFERS_PROCESSES=0",
+}
+
+func partProcess(shard int, command string) string { return workerProcess(shard) + "-" + command }
+
 type fleetSettings struct {
 	program, dir, brokerURL string
 	stores                  *stores
 	shards                  int
+	inParts                 bool // every second worker, beginning with the first, runs in parts
 	certificate             string
 	baseLocator             string
 	baseDebtor              swpt.DebtorID
 	pace                    pace
 	withStatus              bool
+
+	// healthy tells whether servers have been there for some time, so that no part has a reason to fail.
+	healthy func() bool
 }
 
 // A fleet is the processes of the service.
@@ -42,8 +61,13 @@ type fleet struct {
 
 	mu         sync.Mutex
 	crew       map[string]*process
-	turnOffset time.Duration // 0: the solver has not been started yet
-	kills      int
+	retired    map[string]bool // must not be started any more
+	turnOffset time.Duration   // 0: the solver has not been started yet
+	failed     error           // tells of processes that have ended by themselves, and must not
+	restarts   int             // of parts that have ended by themselves
+	ending     chan struct{}   // closed when everything is being stopped
+
+	restarting sync.WaitGroup
 }
 
 // A spec tells how a process is run.
@@ -51,6 +75,7 @@ type spec struct {
 	command     string
 	environment []string
 	statusURL   string
+	isPart      bool
 }
 
 // A process is running, or has ended.
@@ -62,15 +87,21 @@ type process struct {
 }
 
 func newFleet(ctx context.Context, settings fleetSettings) (*fleet, error) {
-	f := &fleet{fleetSettings: settings, specs: map[string]*spec{}, crew: map[string]*process{}}
+	f := &fleet{
+		fleetSettings: settings, specs: map[string]*spec{}, crew: map[string]*process{}, retired: map[string]bool{},
+		ending: make(chan struct{}),
+	}
 	f.specs[solverProcess] = &spec{command: "solver", environment: f.solverEnvironment()}
 	for i := range settings.shards {
-		f.specs[workerProcess(i)] = &spec{command: "worker", environment: f.workerEnvironment(i)}
+		f.addWorker(i)
 	}
-	if !settings.withStatus {
-		return f, nil
-	}
-	for _, s := range f.specs {
+	for name, s := range f.specs {
+		if err := os.Remove(f.logFile(name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return nil, fmt.Errorf("removing the log of an earlier run: %w", err)
+		}
+		if !settings.withStatus {
+			continue
+		}
 		port, err := freePort(ctx)
 		if err != nil {
 			return nil, err
@@ -80,6 +111,23 @@ func newFleet(ctx context.Context, settings fleetSettings) (*fleet, error) {
 	}
 	return f, nil
 }
+
+func (f *fleet) addWorker(shard int) {
+	environment := f.workerEnvironment(shard)
+	if !f.inParts || shard%2 != 0 {
+		f.specs[workerProcess(shard)] = &spec{command: "worker", environment: environment}
+		return
+	}
+	f.specs[workerProcess(shard)] = &spec{command: "worker", environment: append(slices.Clip(environment), withoutParts...)}
+	for _, command := range partCommands {
+		f.specs[partProcess(shard, command)] = &spec{command: command, environment: environment, isPart: true}
+	}
+}
+
+// names returns the names of all processes, in an order that is always the same.
+func (f *fleet) names() []string { return slices.Sorted(maps.Keys(f.specs)) }
+
+func (f *fleet) logFile(name string) string { return filepath.Join(f.dir, name+".log") }
 
 func freePort(ctx context.Context) (int, error) {
 	var config net.ListenConfig
@@ -123,7 +171,7 @@ func (f *fleet) workerEnvironment(shard int) []string {
 		f.common(),
 		"WORKER_POSTGRES_URL="+f.stores.workerURLs[shard],
 		"PROTOCOL_BROKER_URL="+f.brokerURL,
-		fmt.Sprintf("PROTOCOL_BROKER_QUEUE=trade-%d", shard),
+		"PROTOCOL_BROKER_QUEUE="+queueName(shard),
 		"PROTOCOL_BROKER_QUEUE_ROUTING_KEY="+routingKey(shard, f.shards),
 		"PROTOCOL_BROKER_PREFETCH_COUNT=500",
 		"SETUP_RABBITMQ_BINDINGS=yes",
@@ -136,6 +184,8 @@ func (f *fleet) workerEnvironment(shard int) []string {
 		"TRANSFERS_HEALTHY_MAX_COMMIT_DELAY=6s",
 	)
 }
+
+func queueName(shard int) string { return fmt.Sprintf("trade-%d", shard) }
 
 // routingKey returns the key of one of some shards.
 func routingKey(shard, shards int) string {
@@ -163,135 +213,170 @@ func (f *fleet) configure(ctx context.Context) error {
 	return nil
 }
 
-// start starts a process, which writes to its log.
+// startWorkers starts all processes except the solver.
+func (f *fleet) startWorkers() error {
+	for _, name := range f.names() {
+		if name == solverProcess {
+			continue
+		}
+		if err := f.start(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// start starts a process, which writes to its log. Those that have been stopped are not started again.
 func (f *fleet) start(name string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	log, err := os.OpenFile(filepath.Join(f.dir, name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if f.retired[name] {
+		return nil
+	}
+	log, err := os.OpenFile(f.logFile(name), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return err
 	}
 	s := f.specs[name]
 	// The end of a context would kill it, but it has to be asked to end.
 	cmd := exec.Command(f.program, s.command) //nolint:gosec,noctx // this very program
+	shield(cmd)
 	p := &process{cmd: cmd, ended: make(chan struct{}), log: log}
 	p.cmd.Env, p.cmd.Stdout, p.cmd.Stderr = s.environment, log, log
 	if name == solverProcess {
 		if f.turnOffset == 0 {
 			f.turnOffset = f.pace.offset(time.Now())
 		}
-		p.cmd.Env = append(p.cmd.Env, "TURN_PERIOD_OFFSET="+seconds(f.turnOffset))
+		p.cmd.Env = append(slices.Clip(p.cmd.Env), "TURN_PERIOD_OFFSET="+seconds(f.turnOffset))
 	}
 	if err := p.cmd.Start(); err != nil {
 		return errors.Join(fmt.Errorf("starting %s: %w", name, err), log.Close())
 	}
+	f.crew[name] = p
 	go func() {
-		p.err = p.cmd.Wait()
+		p.err = errors.Join(p.cmd.Wait(), log.Close())
+		f.ended(name, p)
 		close(p.ended)
 	}()
-	f.crew[name] = p
 	return nil
 }
 
-// stop has a process end in an orderly way.
-func (f *fleet) stop(name string) error {
+// partPause is how long the start of a part is put off that has ended by itself.
+const partPause = 500 * time.Millisecond
+
+// ended decides what to do about a process that has ended. Only parts of workers may, if there is a reason: they are
+// started again.
+func (f *fleet) ended(name string, p *process) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	p, found := f.crew[name]
-	if !found {
-		return nil
+	if f.crew[name] != p {
+		return // somebody has asked for it
 	}
 	delete(f.crew, name)
+	switch {
+	case !f.specs[name].isPart || p.cmd.ProcessState.ExitCode() != 1 || f.healthy():
+		f.failed = errors.Join(f.failed, fmt.Errorf("%s has ended by itself: see %s: %w", name, f.logFile(name), p.err))
+	case !f.stopping():
+		f.restarts++
+		f.restarting.Go(func() { f.restart(name) })
+	}
+}
+
+func (f *fleet) stopping() bool {
+	select {
+	case <-f.ending:
+		return true
+	default:
+		return false
+	}
+}
+
+// restart starts a part again, unless everything is being stopped.
+func (f *fleet) restart(name string) {
+	select {
+	case <-time.After(partPause):
+	case <-f.ending:
+		return
+	}
+	if err := f.start(name); err != nil {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.failed = errors.Join(f.failed, err)
+	}
+}
+
+// stop has a process end in an orderly way, for good, even if it is just being killed to be started again.
+func (f *fleet) stop(name string) error {
+	f.mu.Lock()
+	f.retired[name] = true
+	f.mu.Unlock()
+	p := f.dismiss(name)
+	if p == nil {
+		return nil
+	}
 	return p.end(name, syscall.SIGTERM)
+}
+
+// dismiss returns a process that is running, or nil, and regards it as one that may end.
+func (f *fleet) dismiss(name string) *process {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	p := f.crew[name]
+	delete(f.crew, name)
+	return p
 }
 
 // endPatience is how long a process may take to end. It promises to end sooner.
 const endPatience = 15 * time.Second
 
 func (p *process) end(name string, signal os.Signal) error {
-	select {
-	case <-p.ended:
-		err := fmt.Errorf("%s has ended without having been asked to: see %s", name, p.log.Name())
-		return errors.Join(err, p.err, p.log.Close())
-	default:
-	}
-	if err := p.cmd.Process.Signal(signal); err != nil {
-		return fmt.Errorf("stopping %s: %w", name, err)
+	if err := p.cmd.Process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("ending %s: %w", name, err)
 	}
 	select {
 	case <-p.ended:
 	case <-time.After(endPatience):
-		err := fmt.Errorf("%s has not stopped in %v", name, endPatience)
+		err := fmt.Errorf("%s has not ended in %v", name, endPatience)
 		return errors.Join(err, p.cmd.Process.Kill())
 	}
 	if p.err != nil && signal == syscall.SIGTERM {
-		return errors.Join(fmt.Errorf("%s has not stopped well: see its log: %w", name, p.err), p.log.Close())
-	}
-	return p.log.Close()
-}
-
-// lost returns an error if a process has ended by itself.
-func (f *fleet) lost() error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for name, p := range f.crew {
-		select {
-		case <-p.ended:
-			return errors.Join(fmt.Errorf("%s has ended: see %s", name, p.log.Name()), p.err)
-		default:
-		}
+		return fmt.Errorf("%s has not stopped well: see its log: %w", name, p.err)
 	}
 	return nil
 }
 
-// kill kills a process, and starts it again.
-func (f *fleet) kill(name string) error {
+// lost returns an error if a process has ended by itself, and must not.
+func (f *fleet) lost() error {
 	f.mu.Lock()
-	p, found := f.crew[name]
-	if found {
-		delete(f.crew, name)
-		f.kills++
-	}
-	f.mu.Unlock()
-	if !found {
-		return nil
-	}
-	return errors.Join(p.end(name, syscall.SIGKILL), f.start(name))
+	defer f.mu.Unlock()
+	return f.failed
 }
 
-// trouble kills processes at random moments. The function that it returns ends that.
-func (f *fleet) trouble(ctx context.Context, seed uint64) (stop func()) {
-	const often, seldom = 300 * time.Millisecond, 3 * time.Second
-	ctx, cancel := context.WithCancel(ctx)
-	random := rand.New(rand.NewPCG(seed, 0))
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-time.After(often + time.Duration(random.Int64N(int64(seldom-often)))):
-			}
-			victim := solverProcess
-			if n := random.IntN(f.shards + 1); n < f.shards {
-				victim = workerProcess(n)
-			}
-			if f.kill(victim) != nil {
-				return // lost tells of it
-			}
-		}
-	}()
-	return func() {
-		cancel()
-		<-done
-	}
+// partRestarts returns how often parts have ended by themselves.
+func (f *fleet) partRestarts() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.restarts
 }
 
+// kill kills a process, and starts it again. It reports whether there was something to kill.
+func (f *fleet) kill(name string) (killed bool, err error) {
+	p := f.dismiss(name)
+	if p == nil {
+		return false, nil
+	}
+	return true, errors.Join(p.end(name, syscall.SIGKILL), f.start(name))
+}
+
+// stopAll has all processes end in an orderly way.
 func (f *fleet) stopAll() error {
-	var errs []error
-	for name := range f.specs {
-		errs = append(errs, f.stop(name))
+	f.mu.Lock()
+	close(f.ending)
+	f.mu.Unlock()
+	f.restarting.Wait()
+	var stopping errgroup.Group
+	for _, name := range f.names() {
+		stopping.Go(func() error { return f.stop(name) })
 	}
-	return errors.Join(errs...)
+	return stopping.Wait()
 }

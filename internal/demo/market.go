@@ -15,9 +15,46 @@ import (
 	"github.com/circular-trade/circular-trade/internal/swpt"
 )
 
-// record has the solver database keep copies of what the solver deletes when it has cleared a market, so that the market
-// can be looked at afterwards. Nobody but the demo does that.
+// record has databases keep what can be looked at afterwards. Nobody but the demo does that.
 func (s *stores) record(ctx context.Context) error {
+	if err := s.recordMarket(ctx); err != nil {
+		return err
+	}
+	_, err := s.solver.Pool().Exec(ctx, `
+		CREATE TABLE demo_phase (turn_id INTEGER, phase SMALLINT, at TIMESTAMPTZ, PRIMARY KEY (turn_id, phase));
+		CREATE FUNCTION demo_record_phase() RETURNS TRIGGER LANGUAGE plpgsql AS $$
+		BEGIN
+			INSERT INTO demo_phase VALUES (NEW.turn_id, NEW.phase, clock_timestamp()) ON CONFLICT DO NOTHING;
+			RETURN NULL;
+		END
+		$$;
+		CREATE TRIGGER demo AFTER INSERT OR UPDATE ON turn FOR EACH ROW EXECUTE FUNCTION demo_record_phase();`,
+		pgx.QueryExecModeSimpleProtocol)
+	if err != nil {
+		return fmt.Errorf("having phases recorded: %w", err)
+	}
+	for _, db := range s.workers {
+		// Rows are added and never changed: nobody has to wait for anybody.
+		_, err := db.Pool().Exec(ctx, `
+			CREATE TABLE demo_release (turn_id INTEGER, released_at TIMESTAMPTZ);
+			CREATE FUNCTION demo_record_release() RETURNS TRIGGER LANGUAGE plpgsql AS $$
+			BEGIN
+				INSERT INTO demo_release
+				SELECT turn_id, max(released_at) FROM changed WHERE released_at IS NOT NULL GROUP BY turn_id;
+				RETURN NULL;
+			END
+			$$;
+			CREATE TRIGGER demo AFTER UPDATE ON account_lock REFERENCING NEW TABLE AS changed
+			FOR EACH STATEMENT EXECUTE FUNCTION demo_record_release();`, pgx.QueryExecModeSimpleProtocol)
+		if err != nil {
+			return fmt.Errorf("having releases of accounts recorded: %w", err)
+		}
+	}
+	return nil
+}
+
+// recordMarket has the solver database keep copies of what the solver deletes when it has cleared a market.
+func (s *stores) recordMarket(ctx context.Context) error {
 	for _, table := range []string{"currency_info", "sell_offer", "buy_offer"} {
 		if err := s.recordTable(ctx, table); err != nil {
 			return err

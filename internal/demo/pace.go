@@ -9,23 +9,29 @@ import (
 // A pace is how long the phases of turns last: as short as is possible without losing offers.
 type pace struct {
 	phase1, phase2 time.Duration
+	rest           time.Duration // until the next turn starts
 }
 
-// paceOf returns a pace for a scenario. An offer takes two messages each way.
-func paceOf(s *world.Scenario) pace {
+// paceOf returns a pace for a scenario. An offer takes two messages each way. With faults, there has to be time for
+// servers to come back, or there would be nothing to trade.
+func paceOf(s *world.Scenario, faults bool) pace {
 	accounts := 0
 	for i := range s.Customers {
 		accounts += len(s.Customers[i].Accounts)
 	}
 	const perAccount = 2 * time.Millisecond
 	work := time.Duration(accounts) * perAccount
-	return pace{phase1: 2*time.Second + work/4, phase2: 5*time.Second + work}
+	p := pace{phase1: 2*time.Second + work/4, phase2: 5*time.Second + work}
+	if faults {
+		p.phase1 += 2 * time.Second
+		p.phase2 += 10 * time.Second
+	}
+	p.rest = p.phase1 + p.phase2
+	return p
 }
 
 // period is how often turns start: often enough, but only when the one before should have been cleared for some time.
-func (p pace) period() time.Duration {
-	return 2 * (p.phase1 + p.phase2)
-}
+func (p pace) period() time.Duration { return p.phase1 + p.phase2 + p.rest }
 
 // offset returns the offset of the period at which a turn starts soon.
 func (p pace) offset(now time.Time) time.Duration {

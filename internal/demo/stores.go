@@ -8,21 +8,14 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
-	"github.com/circular-trade/circular-trade/internal/collector"
 	"github.com/circular-trade/circular-trade/internal/postgres"
 	"github.com/circular-trade/circular-trade/internal/solverdb"
 	"github.com/circular-trade/circular-trade/internal/workerdb"
-	"github.com/circular-trade/circular-trade/internal/world"
 )
-
-// The pool of IDs for collectors, which is that of the service's defaults.
-var collectorIDs = collector.Pool{First: 0x10000000000, Last: 0x100000007ff}
 
 // stores are the databases of the service. They are dropped at the end.
 type stores struct {
-	server     *pgx.Conn
+	server     postgres.URL
 	names      []string
 	solverURL  string
 	workerURLs []string
@@ -35,14 +28,21 @@ func newStores(ctx context.Context, serverURL string, shards int) (*stores, erro
 	if err != nil {
 		return nil, err
 	}
-	s := &stores{}
-	if s.server, err = postgres.Connect(ctx, url); err != nil {
-		return nil, fmt.Errorf("connecting to PostgreSQL: %w", err)
-	}
+	s := &stores{server: url}
 	if err := s.create(ctx, serverURL, shards); err != nil {
-		return nil, errors.Join(err, s.close())
+		return nil, errors.Join(err, s.close(true))
 	}
 	return s, nil
+}
+
+// execute executes a statement that concerns the server as a whole.
+func (s *stores) execute(ctx context.Context, statement string) error {
+	conn, err := postgres.Connect(ctx, s.server)
+	if err != nil {
+		return fmt.Errorf("connecting to PostgreSQL: %w", err)
+	}
+	_, err = conn.Exec(ctx, statement)
+	return errors.Join(err, conn.Close(ctx))
 }
 
 func (s *stores) create(ctx context.Context, serverURL string, shards int) error {
@@ -50,7 +50,7 @@ func (s *stores) create(ctx context.Context, serverURL string, shards int) error
 	_, _ = rand.Read(random) // does not fail
 	prefix := "trade_demo_" + hex.EncodeToString(random)
 	newDatabase := func(name string) (text string, url postgres.URL, err error) {
-		if _, err := s.server.Exec(ctx, "CREATE DATABASE "+name); err != nil {
+		if err := s.execute(ctx, "CREATE DATABASE "+name); err != nil {
 			return "", url, fmt.Errorf("making the database %s: %w", name, err)
 		}
 		s.names = append(s.names, name)
@@ -82,36 +82,23 @@ func (s *stores) create(ctx context.Context, serverURL string, shards int) error
 	return nil
 }
 
-// close drops the databases, whoever is still connected to them.
-func (s *stores) close() error {
+// close drops the databases, if that is wanted, whoever is still connected to them.
+func (s *stores) close(drop bool) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	var errs []error
 	if s.solver != nil {
 		s.solver.Close()
 	}
 	for _, db := range s.workers {
 		db.Close()
 	}
+	var errs []error
 	for _, name := range s.names {
-		_, err := s.server.Exec(ctx, "DROP DATABASE "+name+" WITH (FORCE)")
-		errs = append(errs, err)
-	}
-	return errors.Join(append(errs, s.server.Close(ctx))...)
-}
-
-// planCollectors has the service make as many collectors as the scenario wants, as operators do through the admin API.
-func (s *stores) planCollectors(ctx context.Context, scenario *world.Scenario) error {
-	for i := range scenario.Currencies {
-		c := &scenario.Currencies[i]
-		if c.Dummy {
-			continue
-		}
-		if _, err := collector.Ensure(ctx, s.solver, collectorIDs, c.Debtor, int64(max(1, c.Collectors)), time.Now()); err != nil {
-			return err
+		if drop {
+			errs = append(errs, s.execute(ctx, "DROP DATABASE "+name+" WITH (FORCE)"))
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // A progress is how far the service has got in knowing the market.
@@ -157,7 +144,20 @@ type turnState struct {
 	value                                              float64
 }
 
-func (s *stores) turn(ctx context.Context, id int) (t turnState, err error) {
+// turnID returns the ID of the n-th turn, or 0 if it has not begun. IDs are not consecutive: PostgreSQL leaves some out
+// after a crash.
+func (s *stores) turnID(ctx context.Context, n int) (id int, err error) {
+	const query = "SELECT coalesce((SELECT turn_id FROM turn ORDER BY turn_id OFFSET $1 LIMIT 1), 0)"
+	err = s.solver.Pool().QueryRow(ctx, query, n-1).Scan(&id)
+	return id, err
+}
+
+// turn looks at the n-th turn.
+func (s *stores) turn(ctx context.Context, n int) (t turnState, err error) {
+	id, err := s.turnID(ctx, n)
+	if err != nil {
+		return t, err
+	}
 	const query = `
 		SELECT
 			coalesce((SELECT phase FROM turn WHERE turn_id = $1), 0),

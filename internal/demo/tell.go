@@ -4,35 +4,68 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
 )
 
 // tell prints what has happened, and writes the report. It returns whether all has been as it should be.
-func (s *show) tell() (ok bool, err error) {
+func (s *show) tell(ctx context.Context) (ok bool, err error) {
 	s.screen.title("What happened to some of them")
 	for _, story := range s.stories() {
 		s.screen.write("\n%s\n", wrap(story, 100, "    "))
 	}
+	table, err := s.stores.turnTable(ctx)
+	if err != nil {
+		return false, fmt.Errorf("looking at turns: %w", err)
+	}
 	s.screen.write("\n")
+	s.screen.title("The %s; the value is in tokens of the base currency", plural(s.Turns, "turn", "turns"))
+	var text bytes.Buffer
+	if err := writeTable(&text, table); err != nil {
+		return false, err
+	}
+	s.screen.write("\n%s\n", &text)
+	if ok, err = s.judge(ctx); err != nil {
+		return false, err
+	}
+	page := filepath.Join(s.Dir, "report.html")
+	latest, err := s.stores.turnID(ctx, s.Turns)
+	if err != nil {
+		return false, err
+	}
+	if err := s.stores.writeReport(ctx, page, latest); err != nil {
+		return false, fmt.Errorf("writing the report: %w", err)
+	}
+	s.screen.write("Report     %s\nLogs       %s\n", page, filepath.Join(s.Dir, "*.log"))
+	return ok, nil
+}
+
+// judge prints the verdicts, and returns whether all has been as it should be.
+func (s *show) judge(ctx context.Context) (ok bool, err error) {
 	s.screen.title("Where the tokens are, and whether all has been as it should be")
 	report := s.world.Report()
 	var text bytes.Buffer
 	if err := report.Write(&text); err != nil {
 		return false, err
 	}
-	s.screen.write("\n%s\n", text.String())
-	page := filepath.Join(s.Dir, "report.html")
-	if err := s.stores.writeReport(context.Background(), page, s.Turns); err != nil {
-		return false, fmt.Errorf("writing the report: %w", err)
+	s.screen.write("\n%s\n", &text)
+	leftovers, err := s.leftovers(ctx)
+	if err != nil {
+		return false, err
 	}
-	s.screen.write("Report     %s\nLogs       %s\n", page, filepath.Join(s.Dir, "*.log"))
-	if s.Faults {
-		s.screen.write("Faults     processes were killed %d times\n", s.fleet.kills)
+	if len(leftovers) == 0 {
+		s.screen.write("Left over  nothing: all messages have been sent, and handled\n")
+	} else {
+		s.screen.write("LEFT OVER  %s\n", strings.Join(leftovers, "; "))
 	}
-	return report.OK() && report.Final, nil
+	return report.OK() && report.Final && len(leftovers) == 0, nil
+}
+
+// tellOfTrouble prints what has been killed.
+func (s *show) tellOfTrouble() {
+	s.screen.write("Faults     %s; %d times a part of a worker ended because a server was away\n", s.trouble,
+		s.fleet.partRestarts())
 }
 
 // stories returns what happened to those who have traded most, and to somebody who has not traded.
@@ -83,14 +116,15 @@ func wrap(text string, width int, indent string) string {
 
 // inviteToLookAround tells where things are that go on.
 func (s *show) inviteToLookAround() {
-	s.screen.write("\nAll goes on until Ctrl-C. Have a look around:\n\n    psql '%s'\n", s.stores.solverURL)
+	s.screen.write("\nWorkers and the world go on until Ctrl-C, without further turns. Have a look around:\n\n    psql '%s'\n", s.stores.solverURL)
 	for _, url := range s.stores.workerURLs {
 		s.screen.write("    psql '%s'\n", url)
 	}
-	for _, name := range slices.Sorted(maps.Keys(s.fleet.specs)) {
-		if url := s.fleet.specs[name].statusURL; url != "" {
+	for _, name := range s.fleet.names() {
+		if url := s.fleet.specs[name].statusURL; url != "" && name != solverProcess {
 			s.screen.write("    curl %s/metrics   # %s; also /readyz\n", url, name)
 		}
 	}
+	s.screen.write("    curl %[1]s/trade/turns   # the admin API, without tokens; its pages are at %[1]s/trade/.docs/\n", s.admin.url)
 	s.screen.write("    broker: %s\n", s.BrokerURL)
 }

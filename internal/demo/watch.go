@@ -2,6 +2,7 @@ package demo
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -20,17 +21,24 @@ func (s *show) poll(ctx context.Context, what string, patience time.Duration, lo
 		if done {
 			return nil
 		}
-		if err == nil {
-			err = s.fleet.lost()
-			if err != nil && !s.Faults {
-				return err
-			}
+		if broken := s.broken(); broken != nil {
+			return broken
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%s has not come to its end: %w (latest error: %w)", what, ctx.Err(), err)
+			return errors.Join(fmt.Errorf("%s has not come to its end: %w", what, ctx.Err()), err)
 		case <-time.After(often):
 		}
+	}
+}
+
+// broken returns an error if something has happened that makes it useless to go on.
+func (s *show) broken() error {
+	select {
+	case <-s.world.Ended():
+		return errors.New("the simulated world has ended: see its log")
+	default:
+		return errors.Join(s.fleet.lost(), s.trouble.err())
 	}
 }
 
@@ -64,16 +72,17 @@ func (s *show) awaitMarket(ctx context.Context) error {
 }
 
 // awaitTurn waits until a turn has been cleared, and all workers have got their share of the results.
-func (s *show) awaitTurn(ctx context.Context, id int) error {
-	s.screen.title("Turn %d", id)
+func (s *show) awaitTurn(ctx context.Context, n int) error {
+	s.screen.title("Turn %d", n)
 	phase := 0
-	return s.poll(ctx, fmt.Sprintf("turn %d", id), turnPatience, func(ctx context.Context) (bool, error) {
-		t, err := s.stores.turn(ctx, id)
+	return s.poll(ctx, fmt.Sprintf("turn %d", n), turnPatience, func(ctx context.Context) (bool, error) {
+		t, err := s.stores.turn(ctx, n)
 		if err != nil {
 			return false, err
 		}
 		if t.phase != phase {
 			phase = t.phase
+			s.trouble.enter(stage{turn: n, part: partOf(phase)})
 			s.screen.title("  %s", phaseText(phase))
 		}
 		switch phase {
@@ -85,6 +94,17 @@ func (s *show) awaitTurn(ctx context.Context, id int) error {
 		}
 		return phase == 4, nil
 	})
+}
+
+func partOf(phase int) turnPart {
+	switch phase {
+	case 1:
+		return reporting
+	case 2:
+		return offering
+	default:
+		return moving
+	}
 }
 
 func phaseText(phase int) string {

@@ -146,6 +146,10 @@ func (w *World) Stop() error {
 	return err
 }
 
+// Ended returns a channel that is closed when the world has ended, be it that something has gone wrong, which
+// [World.Stop] then tells. It must not be called before Start.
+func (w *World) Ended() <-chan struct{} { return w.ended }
+
 // queues returns the queues that the world needs.
 func (w *World) queues() []broker.PeerQueue {
 	queues := []broker.PeerQueue{
