@@ -75,9 +75,8 @@ func (b *bench) run(ctx context.Context, out io.Writer) (err error) {
 }
 
 // build makes the programs to be measured.
-func (b *bench) build(ctx context.Context) error {
-	b.trade = filepath.Join(b.dir, "trade")
-	if _, err := command(ctx, "go", "build", "-o", b.trade, "./cmd/trade"); err != nil {
+func (b *bench) build(ctx context.Context) (err error) {
+	if b.trade, err = buildTrade(ctx, b.dir); err != nil {
 		return err
 	}
 	optimum := filepath.Join(b.dir, "optimum")

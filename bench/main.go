@@ -44,7 +44,7 @@ func newCommand() *cobra.Command {
 	root.PersistentFlags().IntVar(&runs, "runs", 3, "number of runs, of which the medians are shown")
 	all := []*cobra.Command{
 		newClearingCommand(&runs), newMessagesCommand(&runs), newRulesCommand(&runs), newTurnsCommand(&runs),
-		newFetchesCommand(&runs),
+		newFetchesCommand(&runs), newAdminCommand(&runs), newSweepsCommand(&runs), newWorldCommand(&runs),
 	}
 	root.AddCommand(all...)
 	root.RunE = func(cmd *cobra.Command, args []string) error {
@@ -70,7 +70,23 @@ func command(ctx context.Context, name string, args ...string) (string, error) {
 	return stdout.String(), nil
 }
 
+// buildTrade builds the program trade into a directory.
+func buildTrade(ctx context.Context, dir string) (program string, err error) {
+	program = filepath.Join(dir, "trade")
+	_, err = command(ctx, "go", "build", "-o", program, "./cmd/trade")
+	return program, err
+}
+
 func median[T cmp.Ordered](values []T) T {
 	sorted := slices.Sorted(slices.Values(values))
 	return sorted[len(sorted)/2]
+}
+
+// medianOf returns the median of what some runs have measured.
+func medianOf[R any](runs []R, of func(R) float64) float64 {
+	values := make([]float64, len(runs))
+	for i, run := range runs {
+		values[i] = of(run)
+	}
+	return median(values)
 }

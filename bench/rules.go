@@ -69,6 +69,7 @@ type handling struct {
 	perSecond float64
 	inQueries float64 // share of the time in which a statement was under way
 	ownCPU    float64 // time of processors that this process needed, for each second
+	batches   []time.Duration
 }
 
 func measureRules(ctx context.Context, out io.Writer, runs, messages int) (err error) {
@@ -119,21 +120,13 @@ func measureRules(ctx context.Context, out io.Writer, runs, messages int) (err e
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	_, _ = fmt.Fprint(table, "\tmessages\tin batches of\tper second\tof batches of 1\tin statements\town processor time\t\n")
 	for _, l := range lines {
-		perSecond := medianHandling(measured[l.kind][l.size], func(h handling) float64 { return h.perSecond })
+		perSecond := medianOf(measured[l.kind][l.size], func(h handling) float64 { return h.perSecond })
 		_, _ = fmt.Fprintf(table, "\t%s\t%d\t%s\t%.1f\t%.2f\t%.2f\t\n", l.kind, l.size, humanize.Comma(int64(perSecond)),
-			perSecond/medianHandling(measured[l.kind][1], func(h handling) float64 { return h.perSecond }),
-			medianHandling(measured[l.kind][l.size], func(h handling) float64 { return h.inQueries }),
-			medianHandling(measured[l.kind][l.size], func(h handling) float64 { return h.ownCPU }))
+			perSecond/medianOf(measured[l.kind][1], func(h handling) float64 { return h.perSecond }),
+			medianOf(measured[l.kind][l.size], func(h handling) float64 { return h.inQueries }),
+			medianOf(measured[l.kind][l.size], func(h handling) float64 { return h.ownCPU }))
 	}
 	return table.Flush()
-}
-
-func medianHandling(all []handling, of func(handling) float64) float64 {
-	values := make([]float64, len(all))
-	for i, h := range all {
-		values[i] = of(h)
-	}
-	return median(values)
 }
 
 // A ruleBench is a worker that has everything, in the middle of a turn, with many accounts locked already.
@@ -328,8 +321,10 @@ func (b *ruleBench) handle(ctx context.Context, messages []smp.Message, size int
 		return handling{}, err
 	}
 	b.watch.total = 0
+	var batches []time.Duration
 	start := time.Now()
 	for first := 0; first < len(deliveries); first += size {
+		begun := time.Now()
 		var batch []smp.Message
 		for _, d := range deliveries[first:min(first+size, len(deliveries))] {
 			m, err := b.handler.Check(d)
@@ -341,12 +336,14 @@ func (b *ruleBench) handle(ctx context.Context, messages []smp.Message, size int
 		if err := b.handler.Handle(ctx, batch); err != nil {
 			return handling{}, err
 		}
+		batches = append(batches, time.Since(begun))
 	}
 	wall := time.Since(start).Seconds()
 	inQueries := b.watch.total.Seconds()
 	after, err := processorTime()
 	return handling{
 		perSecond: float64(len(messages)) / wall, inQueries: inQueries / wall, ownCPU: (after - before).Seconds() / wall,
+		batches: batches,
 	}, err
 }
 

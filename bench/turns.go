@@ -89,19 +89,15 @@ func measureTurns(ctx context.Context, out io.Writer, runs, policies int) error 
 		}
 		all = append(all, stages)
 	}
-	medianOf := func(i int, of func(stage) float64) float64 {
-		var values []float64
-		for _, stages := range all {
-			values = append(values, of(stages[i]))
-		}
-		return median(values)
+	medianAt := func(i int, of func(stage) float64) float64 {
+		return medianOf(all, func(stages []stage) float64 { return of(stages[i]) })
 	}
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	_, _ = fmt.Fprintf(table, "\t%s policies\trows\tseconds\trows per second\tof the bare one\tpeak MiB\t\n",
 		humanize.Comma(int64(policies)))
 	var total, bare float64
 	for i, s := range all[0] {
-		seconds := medianOf(i, func(s stage) float64 { return s.seconds })
+		seconds := medianAt(i, func(s stage) float64 { return s.seconds })
 		rate, ofBare, peak := float64(s.rows)/seconds, "", ""
 		if i == 0 {
 			bare = rate
@@ -110,7 +106,7 @@ func measureTurns(ctx context.Context, out io.Writer, runs, policies int) error 
 			ofBare = fmt.Sprintf("%.2f", rate/bare)
 		}
 		if s.peak > 0 {
-			peak = fmt.Sprintf("%.0f", medianOf(i, func(s stage) float64 { return s.peak })/(1<<20))
+			peak = fmt.Sprintf("%.0f", medianAt(i, func(s stage) float64 { return s.peak })/(1<<20))
 		}
 		_, _ = fmt.Fprintf(table, "\t%s\t%s\t%.2f\t%s\t%s\t%s\t\n",
 			s.name, humanize.Comma(s.rows), seconds, humanize.Comma(int64(rate)), ofBare, peak)
@@ -431,11 +427,16 @@ func peakMemory() (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	for line := range strings.Lines(string(status)) {
-		if text, found := strings.CutPrefix(line, "VmHWM:"); found {
+	return kilobytes(string(status), "VmHWM:")
+}
+
+// kilobytes returns the bytes of a line of a file below /proc, such as "VmHWM: 12 kB".
+func kilobytes(file, name string) (bytes float64, err error) {
+	for line := range strings.Lines(file) {
+		if text, found := strings.CutPrefix(line, name); found {
 			kilobytes, err := strconv.ParseFloat(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(text), "kB")), 64)
 			return kilobytes * 1024, err
 		}
 	}
-	return 0, errors.New("the kernel does not tell the peak of memory")
+	return 0, fmt.Errorf("the kernel does not tell %s", name)
 }

@@ -36,6 +36,10 @@ func startAdmin(ctx context.Context, db *solverdb.DB, log io.Writer) (*admin, er
 	limits.Rate, limits.Burst = 10_000, 10_000 // there is one client, who may have many currencies
 	api, err := adminapi.New(adminapi.Config{
 		DB: db, Pool: collectorIDs, Unprotected: true, Limits: limits,
+		ClaimPool: func(ctx context.Context) error {
+			_, _, err := db.ClaimCollectorRange(ctx, collectorIDs.First, collectorIDs.Last)
+			return err
+		},
 		Metrics: adminapi.NewMetrics(prometheus.NewRegistry()), Logger: slog.New(slog.NewTextHandler(log, nil)), Now: time.Now,
 	})
 	if err != nil {

@@ -65,6 +65,7 @@ type show struct {
 	pace    pace
 	trouble *trouble // nil: there is none
 	files   []*os.File
+	bare    bool // nothing is written down that is not needed for trading
 }
 
 // Run runs the demo. It returns ErrFailed, or what has kept it from coming to its end.
@@ -124,8 +125,10 @@ func (s *show) build(ctx context.Context) (err error) {
 	if err := s.fleet.configure(ctx); err != nil {
 		return err
 	}
-	if err := s.stores.record(ctx); err != nil {
-		return err
+	if !s.bare {
+		if err := s.stores.record(ctx); err != nil {
+			return err
+		}
 	}
 	log, err := s.createFile("webserver.log")
 	if err != nil {
@@ -141,7 +144,7 @@ func (s *show) build(ctx context.Context) (err error) {
 }
 
 func (s *show) newWorld(ctx context.Context) (*world.World, error) {
-	journal, err := s.createFile("journal.jsonl")
+	journal, err := s.openJournal()
 	if err != nil {
 		return nil, err
 	}
@@ -157,6 +160,14 @@ func (s *show) newWorld(ctx context.Context) (*world.World, error) {
 		return nil, fmt.Errorf("making the world: %w", err)
 	}
 	return w, nil
+}
+
+// openJournal returns where the world writes its journal; nil: nowhere.
+func (s *show) openJournal() (io.Writer, error) {
+	if s.bare {
+		return nil, nil //nolint:nilnil // see above
+	}
+	return s.createFile("journal.jsonl")
 }
 
 // createFile creates a file that is closed at the end.

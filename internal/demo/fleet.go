@@ -61,7 +61,7 @@ type fleet struct {
 
 	mu         sync.Mutex
 	crew       map[string]*process
-	retired    map[string]bool // must not be started any more
+	retired    map[string]bool // stopped on purpose, not to be started again by those who restart processes
 	turnOffset time.Duration   // 0: the solver has not been started yet
 	failed     error           // tells of processes that have ended by themselves, and must not
 	restarts   int             // of parts that have ended by themselves
@@ -181,7 +181,7 @@ func (f *fleet) workerEnvironment(shard int) []string {
 		"HANDLE_PRISTINE_COLLECTORS_PERIOD=0.5",
 		"APP_ROLL_WORKER_TURNS_WAIT=0.5",
 		"TRIGGER_TRANSFERS_PERIOD=0.5",
-		"TRANSFERS_HEALTHY_MAX_COMMIT_DELAY=6s",
+		"TRANSFERS_HEALTHY_MAX_COMMIT_DELAY="+seconds(f.pace.commitDelay),
 	)
 }
 
@@ -226,13 +226,25 @@ func (f *fleet) startWorkers() error {
 	return nil
 }
 
-// start starts a process, which writes to its log. Those that have been stopped are not started again.
+// start starts a process, which writes to its log.
 func (f *fleet) start(name string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.retired, name)
+	return f.launch(name)
+}
+
+// startAgain starts a process that has ended, unless it has been stopped meanwhile.
+func (f *fleet) startAgain(name string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.retired[name] {
 		return nil
 	}
+	return f.launch(name)
+}
+
+func (f *fleet) launch(name string) error {
 	log, err := os.OpenFile(f.logFile(name), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return err
@@ -298,7 +310,7 @@ func (f *fleet) restart(name string) {
 	case <-f.ending:
 		return
 	}
-	if err := f.start(name); err != nil {
+	if err := f.startAgain(name); err != nil {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		f.failed = errors.Join(f.failed, err)
@@ -365,7 +377,7 @@ func (f *fleet) kill(name string) (killed bool, err error) {
 	if p == nil {
 		return false, nil
 	}
-	return true, errors.Join(p.end(name, syscall.SIGKILL), f.start(name))
+	return true, errors.Join(p.end(name, syscall.SIGKILL), f.startAgain(name))
 }
 
 // stopAll has all processes end in an orderly way.

@@ -111,7 +111,7 @@ func TestKill(t *testing.T) {
 	if killed, err := f.kill(workerProcess(0)); killed || err != nil {
 		t.Errorf("killed after it has been stopped: %v, %v", killed, err)
 	}
-	if err := f.start(workerProcess(0)); err != nil || f.crew[workerProcess(0)] != nil {
+	if err := f.startAgain(workerProcess(0)); err != nil || f.crew[workerProcess(0)] != nil {
 		t.Errorf("it has been started again, %v", err)
 	}
 	if err := f.lost(); err != nil {

@@ -6,10 +6,12 @@ import (
 	"github.com/circular-trade/circular-trade/internal/world"
 )
 
-// A pace is how long the phases of turns last: as short as is possible without losing offers.
+// A pace is how long the phases of turns last: as short as is possible without losing offers. And how long transfers may
+// take before they are tried again.
 type pace struct {
 	phase1, phase2 time.Duration
 	rest           time.Duration // until the next turn starts
+	commitDelay    time.Duration
 }
 
 // paceOf returns a pace for a scenario. An offer takes two messages each way. With faults, there has to be time for
@@ -21,7 +23,7 @@ func paceOf(s *world.Scenario, faults bool) pace {
 	}
 	const perAccount = 2 * time.Millisecond
 	work := time.Duration(accounts) * perAccount
-	p := pace{phase1: 2*time.Second + work/4, phase2: 5*time.Second + work}
+	p := pace{phase1: 2*time.Second + work/4, phase2: 5*time.Second + work, commitDelay: 6 * time.Second}
 	if faults {
 		p.phase1 += 2 * time.Second
 		p.phase2 += 10 * time.Second

@@ -63,7 +63,8 @@ func openScene(t *testing.T, program string, scenario world.Scenario, shards int
 			Scenario: scenario, Profile: profile, Seed: 1, Shards: shards, Turns: 1, Dir: t.TempDir(),
 		},
 		screen: newScreen(&s.out, false),
-		pace:   pace{phase1: 10 * time.Minute, phase2: 10 * time.Minute}, // see TestScenes
+		// See TestScenes.
+		pace: pace{phase1: 10 * time.Minute, phase2: 10 * time.Minute, commitDelay: 6 * time.Second},
 	}
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -77,7 +78,7 @@ func openScene(t *testing.T, program string, scenario world.Scenario, shards int
 	for _, table := range results {
 		s.must(s.stores.recordTable(t.Context(), table))
 	}
-	s.must(s.stores.planCollectors(t.Context(), &s.Scenario))
+	s.must(s.admin.planCollectors(t.Context(), &s.Scenario))
 	s.must(s.awaitMarket(t.Context()))
 	s.awaitPolicies()
 	return s

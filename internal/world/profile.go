@@ -104,12 +104,18 @@ func Storm() Profile {
 	return p
 }
 
-// maxIdleAccounts is for how many accounts per second a world does something without a cause, however many there are.
-const maxIdleAccounts = 250
+// However many accounts there are, a world does something without a cause for so many of them per second, and looks at so
+// many of them whether there is something to be done.
+const (
+	maxIdleAccounts    = 250
+	maxScannedAccounts = 50_000
+)
 
 // forAccounts returns the profile for a world with so many accounts: what is done for each account now and then is done
-// so seldom that there are never too many messages.
+// so seldom that there are never too many messages, and that there is time for other things.
 func (p Profile) forAccounts(n int) Profile {
+	pass := time.Duration(n) * time.Second / maxScannedAccounts
+	p.AuthorityTiming.Scan, p.AgentTiming.Scan = max(p.AuthorityTiming.Scan, pass), max(p.AgentTiming.Scan, pass)
 	least := time.Duration(n) * time.Second / maxIdleAccounts
 	t := &p.AuthorityTiming
 	for _, period := range []*time.Duration{&t.Heartbeat, &t.Reminder, &t.Capitalisation} {

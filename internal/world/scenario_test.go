@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/circular-trade/circular-trade/internal/book"
 	"github.com/circular-trade/circular-trade/internal/solver"
@@ -336,10 +337,15 @@ func TestAmountsInWords(t *testing.T) {
 func TestLargeWorldsRepeatSeldom(t *testing.T) {
 	t.Parallel()
 	small, large := Calm().forAccounts(42), Calm().forAccounts(100_000)
-	if small.AuthorityTiming != Calm().AuthorityTiming {
-		t.Errorf("a small world: %+v", small.AuthorityTiming)
+	if small.AuthorityTiming != Calm().AuthorityTiming || small.AgentTiming != Calm().AgentTiming {
+		t.Errorf("a small world: %+v, %+v", small.AuthorityTiming, small.AgentTiming)
 	}
 	if got := 100_000 / large.AuthorityTiming.Heartbeat.Seconds(); got > maxIdleAccounts {
 		t.Errorf("%f heartbeats a second", got)
+	}
+	for _, scan := range []time.Duration{large.AuthorityTiming.Scan, large.AgentTiming.Scan} {
+		if got := 100_000 / scan.Seconds(); got > maxScannedAccounts {
+			t.Errorf("%f accounts are scanned a second", got)
+		}
 	}
 }
