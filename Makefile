@@ -23,6 +23,10 @@ help: ## List the tasks.
 build: ensure-go ## Build the programs, statically linked, into bin/.
 	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o bin/ ./cmd/...
 
+.PHONY: image
+image: ## Build the container image circular-trade, with docker.
+	docker build --build-arg VERSION=$$(git describe --always --dirty) --tag circular-trade .
+
 .PHONY: test
 test: ensure-go ## Run all tests with the race detector, on servers of their own; ARGS are passed on to go test.
 	@if scripts/ensure race; then \
@@ -40,13 +44,14 @@ bench: ensure-go ## Measure, and print tables; ARGS are passed on to ./bench.
 	scripts/services --durable go run ./bench $(ARGS)
 
 .PHONY: lint
-lint: ensure-go .bin/gofumpt .bin/golangci-lint ## Check the format, look for mistakes (gofumpt, go vet, golangci-lint).
+lint: ensure-go .bin/gofumpt .bin/golangci-lint .bin/dockerfile-lint ## Check the format, look for mistakes (gofumpt, go vet, golangci-lint, dockerfile-lint).
 	@unformatted=$$(.bin/gofumpt -l .); \
 	if [[ -n $$unformatted ]]; then \
 		printf 'Not formatted, run "make format":\n%s\n' "$$unformatted" >&2; exit 1; \
 	fi
 	go vet ./...
 	.bin/golangci-lint run ./...
+	.bin/dockerfile-lint Dockerfile
 
 .PHONY: format
 format: ensure-go .bin/golangci-lint ## Format all Go files.
@@ -64,7 +69,7 @@ check-generated: ensure-go ## Check that the generated code is up to date.
 check: check-generated lint test ## Do all that continuous integration does.
 
 .PHONY: tools
-tools: .bin/benchstat .bin/gofumpt .bin/golangci-lint .bin/sqlc ## Build the pinned tools into .bin/.
+tools: .bin/benchstat .bin/dockerfile-lint .bin/gofumpt .bin/golangci-lint .bin/sqlc ## Build the pinned tools into .bin/.
 
 .PHONY: demo
 demo: ensure-go ## Watch a trading turn in a simulated town, on servers of its own; ARGS are passed on to trade demo.
@@ -82,6 +87,8 @@ clean: ## Remove all that these tasks have made.
 .PHONY: ensure-go
 ensure-go:
 	@scripts/ensure go
+
+.bin/dockerfile-lint: tools/dockerfile-lint/main.go
 
 # A module a tool pins the tool with all it is made of. None of them needs cgo, so none needs a C compiler.
 .bin/%: tools/%/go.mod tools/%/go.sum | ensure-go

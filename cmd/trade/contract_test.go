@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -125,7 +126,7 @@ func TestKubernetesManifests(t *testing.T) {
 		p.mustLogJSON(t)
 	}
 
-	webPort := freePort(t) // instead of 8080, which another process may have
+	webPort := strconv.Itoa(testenv.FreePort(t)) // instead of 8080, which another process may have
 	var pods []*process
 	for _, pod := range []struct {
 		environment []string
@@ -180,7 +181,7 @@ func TestKubernetesManifests(t *testing.T) {
 
 // Every service of the compose file starts with what it gets there. Nothing orders the services, and nothing restarts
 // them: they wait for the servers, the tables and the queues. Both databases are schemas of one.
-func TestComposeFile(t *testing.T) {
+func TestComposeServices(t *testing.T) {
 	t.Parallel()
 	database := testenv.NewDatabase(t)
 	databases, broker := testenv.NewProxy(t, database), testenv.NewProxy(t, testenv.NewVirtualHost(t))
@@ -205,7 +206,7 @@ func TestComposeFile(t *testing.T) {
 	owner := []string{"OWNER_CREDITOR_ID=0x00000100ffffffff"}
 	databases.Refuse()
 	broker.Refuse()
-	webPort := freePort(t)
+	webPort := strconv.Itoa(testenv.FreePort(t))
 	services := []*process{
 		launch(t, slices.Concat(common, collectors, []string{
 			"TURN_PERIOD=1m", "TURN_PERIOD_OFFSET=0s", "TURN_PHASE1_DURATION=10s", "TURN_PHASE2_DURATION=30s",

@@ -15,20 +15,16 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
-	"github.com/circular-trade/circular-trade/internal/book"
 	"github.com/circular-trade/circular-trade/internal/demo"
-	"github.com/circular-trade/circular-trade/internal/world"
 )
 
 // demoOptions are the flags of the command.
 type demoOptions struct {
-	book, profile         string
-	customers, currencies int
-	seed                  uint64
-	shards, turns         int
-	faults, keep          bool
-	dir, services         string
-	postgres, broker      string
+	scenarioOptions
+	shards, turns    int
+	faults, keep     bool
+	dir, services    string
+	postgres, broker string
 }
 
 // servicesScript is where the script is in the repository.
@@ -75,11 +71,7 @@ func newDemoCommand() *cobra.Command {
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&opts.book, "book", "", "`DIR` with an offer book as for 'trade solve', whose offers customers shall have")
-	flags.IntVar(&opts.customers, "customers", 0, "make up `N` customers, instead of the small town")
-	flags.IntVar(&opts.currencies, "currencies", 100, "with --customers: how many currencies, `N`")
-	flags.Uint64Var(&opts.seed, "seed", 1, "seed `S` of all that is left to chance")
-	flags.StringVar(&opts.profile, "profile", "calm", "`NAME` of how the world behaves: calm, noisy, or storm")
+	opts.addTo(flags)
 	flags.IntVar(&opts.shards, "shards", 2, "number `N` of workers: 1, 2, 4, 8, or 16")
 	flags.IntVar(&opts.turns, "turns", 1, "number `N` of turns")
 	flags.BoolVar(&opts.faults, "faults", false, "kill processes and servers at random moments while turns go on, and start them again")
@@ -106,26 +98,20 @@ func (o *demoOptions) settings(ctx context.Context) (demo.Settings, error) {
 		return s, usageErrorf("--shards: %d is not 1, 2, 4, 8, or 16", o.shards)
 	case o.turns < 1:
 		return s, usageErrorf("--turns: there has to be at least one")
-	case o.book != "" && o.customers != 0:
-		return s, usageErrorf("--book and --customers exclude each other")
 	}
-	profiles := map[string]func() world.Profile{"calm": world.Calm, "noisy": world.Noisy, "storm": world.Storm}
-	profile, found := profiles[o.profile]
-	if !found {
-		return s, usageErrorf("--profile: %q is not calm, noisy, or storm", o.profile)
-	}
-	s.Profile = profile()
 	var err error
 	if o.faults {
 		if s.Services, err = o.findServices(); err != nil {
 			return s, err
 		}
 	}
+	if s.Scenario, s.Profile, err = o.load(ctx); err != nil {
+		return s, err
+	}
 	if s.Program, err = os.Executable(); err != nil {
 		return s, fmt.Errorf("looking for this program: %w", err)
 	}
-	s.Scenario, err = o.scenario(ctx)
-	return s, err
+	return s, nil
 }
 
 // findServices returns the absolute path of the script that runs servers.
@@ -149,23 +135,4 @@ func again(cmd *cobra.Command) string {
 		}
 	})
 	return strings.Join(command, " ")
-}
-
-func (o *demoOptions) scenario(ctx context.Context) (world.Scenario, error) {
-	switch {
-	case o.book != "":
-		b, err := book.Open(o.book)
-		if err != nil {
-			return world.Scenario{}, err
-		}
-		return world.FromBook(ctx, b, book.LoadOptions{MaxDistanceToBase: 10, MinTradeAmount: 1000})
-	case o.customers != 0:
-		synthetic := book.Synthetic{Currencies: o.currencies, Traders: o.customers, Seed: int64(o.seed)} //nolint:gosec // any seed will do
-		if err := synthetic.Validate(); err != nil {
-			return world.Scenario{}, usageErrorf("%v", err)
-		}
-		return world.FromSynthetic(synthetic)
-	default:
-		return world.Town(), nil
-	}
 }

@@ -7,7 +7,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -68,21 +67,10 @@ func (o *output) String() string {
 	return o.text.String()
 }
 
-// freePort returns a port that nobody listens at.
-func freePort(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = listener.Close() }()
-	return strconv.Itoa(listener.Addr().(*net.TCPAddr).Port)
-}
-
 // launch starts the program. It is killed when the test ends, if it still runs.
 func launch(t *testing.T, environment []string, args ...string) *process {
 	t.Helper()
-	port := freePort(t)
+	port := strconv.Itoa(testenv.FreePort(t))
 	p := &process{
 		name: "trade " + strings.Join(args, " "), status: "http://127.0.0.1:" + port + "/", ended: make(chan struct{}),
 	}

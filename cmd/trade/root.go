@@ -51,7 +51,7 @@ a currency they have too much of and receives, for the same value, one that they
 		root.AddCommand(commands...)
 	}
 	addTo(groupBooks, newSolveCommand(), newGenerateCommand())
-	addTo(groupInside, newDemoCommand())
+	addTo(groupInside, newDemoCommand(), newWorldCommand(environment))
 	addTo(groupSetUp, newConfigureCommand(environment), newAwaitMigrationsCommand(environment),
 		newSubscribeCommand(environment), newUnsubscribeCommand(environment), newDeleteQueueCommand(environment))
 	addTo(groupSolver, cli.NewSolverCommand(environment), cli.NewRollTurnsCommand(environment),

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -267,7 +268,7 @@ func TestStopFetcherWithHangingServers(t *testing.T) {
 func TestStopWebServerWithRequests(t *testing.T) {
 	t.Parallel()
 	d := newMigratedDeployment(t)
-	d.environment["APP_UNPROTECTED_ADMIN_API"], d.environment["WEBSERVER_PORT"] = "true", freePort(t)
+	d.environment["APP_UNPROTECTED_ADMIN_API"], d.environment["WEBSERVER_PORT"] = "true", strconv.Itoa(testenv.FreePort(t))
 	db := d.openSolverDB(t)
 	p := d.launch(t, "webserver")
 	p.mustBecome(t, 200)

@@ -36,6 +36,22 @@ func DeclarePeers(ctx context.Context, brokerURL string, queues []PeerQueue) err
 	return t.declare(ctx, brokerURL, steps)
 }
 
+// HasQueue tells whether there is a queue of some name. An error wraps [ErrUnreachable] if the broker does not answer.
+func HasQueue(ctx context.Context, brokerURL, name string) (found bool, err error) {
+	err = onChannel(ctx, brokerURL, func(_ *connection, channel *amqp.Channel) error {
+		_, err := channel.QueueDeclarePassive(name, true, false, false, false, nil)
+		if isReply(err, amqp.NotFound) {
+			return nil
+		}
+		found = err == nil
+		return err
+	})
+	if err != nil {
+		return false, fmt.Errorf("look for queue %q: %w", name, err)
+	}
+	return found, nil
+}
+
 // steps declare the queue, and then its bindings.
 func (q *PeerQueue) steps() []step {
 	var arguments amqp.Table

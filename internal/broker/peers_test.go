@@ -1,6 +1,7 @@
 package broker_test
 
 import (
+	"errors"
 	"log/slog"
 	"slices"
 	"testing"
@@ -62,5 +63,26 @@ func TestPeersGetWhatIsMeantForThem(t *testing.T) {
 		if !slices.Equal(got, want) {
 			t.Errorf("queue %s has %q, want %q", queue, got, want)
 		}
+	}
+}
+
+func TestHasQueue(t *testing.T) {
+	t.Parallel()
+	proxy := testenv.NewProxy(t, testenv.NewVirtualHost(t))
+	has := func(want bool) {
+		t.Helper()
+		if found, err := broker.HasQueue(t.Context(), proxy.URL(), "agent"); found != want || err != nil {
+			t.Errorf("there is a queue: %v, %v, want %v", found, err, want)
+		}
+	}
+	has(false)
+	queues := []broker.PeerQueue{{Name: "agent", Exchange: broker.CreditorsAgent, RoutingKeys: []string{"#"}}}
+	if err := broker.DeclarePeers(t.Context(), proxy.URL(), queues); err != nil {
+		t.Fatal(err)
+	}
+	has(true)
+	proxy.Refuse()
+	if _, err := broker.HasQueue(t.Context(), proxy.URL(), "agent"); !errors.Is(err, broker.ErrUnreachable) {
+		t.Errorf("without a broker: %v", err)
 	}
 }

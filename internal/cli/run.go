@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -95,13 +96,17 @@ func prepare(cmd *cobra.Command) {
 	}
 }
 
+// release is the version of what is built, where that is not known from the sources themselves, as in the container image:
+// go build -ldflags "-X github.com/circular-trade/circular-trade/internal/cli.release=1.2.3".
+var release string
+
 // Version tells what the program was built from.
 func Version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "of unknown origin"
 	}
-	return info.Main.Version + " (" + info.GoVersion + ")"
+	return cmp.Or(release, info.Main.Version) + " (" + info.GoVersion + ")"
 }
 
 // Say tells people about a problem. There is nobody to tell that it could not be told.

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -18,17 +17,6 @@ import (
 	"github.com/circular-trade/circular-trade/internal/cli"
 	"github.com/circular-trade/circular-trade/internal/testenv"
 )
-
-// freePort returns a port that nobody listens at.
-func freePort(t *testing.T) int {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = listener.Close() }()
-	return listener.Addr().(*net.TCPAddr).Port
-}
 
 // request returns the status code and the body of an answer.
 func request(method, url, token string) (code int, body string, err error) {
@@ -71,7 +59,7 @@ func TestWebServer(t *testing.T) {
 	}))
 	t.Cleanup(authority.Close)
 	d := newDeployment(t)
-	port, statusPort := freePort(t), freePort(t)
+	port, statusPort := testenv.FreePort(t), testenv.FreePort(t)
 	d.environment = append(d.environment,
 		"WEBSERVER_PORT="+strconv.Itoa(port), "WEBSERVER_PROCESSES=2", "WEBSERVER_THREADS=5", "APP_STATUS_PORT="+strconv.Itoa(statusPort),
 		"OAUTH2_INTROSPECT_URL="+authority.URL, "OAUTH2_SUPERUSER_USERNAME=root", "OAUTH2_SUPERVISOR_USERNAME=boss",
@@ -139,7 +127,7 @@ func TestWebServerWithOtherCollectors(t *testing.T) {
 	}
 	proxy := testenv.NewProxy(t, strings.TrimPrefix(d.environment[0], "SOLVER_POSTGRES_URL="))
 	proxy.Refuse()
-	port := freePort(t)
+	port := testenv.FreePort(t)
 	d.environment = append(d.environment, "SOLVER_POSTGRES_URL="+proxy.URL(), "APP_UNPROTECTED_ADMIN_API=true",
 		"WEBSERVER_PORT="+strconv.Itoa(port))
 	ended := make(chan result, 1)
@@ -185,7 +173,7 @@ func TestWebServerVariants(t *testing.T) {
 			t.Parallel()
 			d := newDeployment(t)
 			d.migrate(t)
-			port, statusPort := freePort(t), freePort(t)
+			port, statusPort := testenv.FreePort(t), testenv.FreePort(t)
 			d.environment = append(d.environment, c.variable, "APP_UNPROTECTED_ADMIN_API=true",
 				"WEBSERVER_PORT="+strconv.Itoa(port), "APP_STATUS_PORT="+strconv.Itoa(statusPort))
 			ctx, stop := context.WithCancel(t.Context())

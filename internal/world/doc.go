@@ -12,7 +12,7 @@
 //	w, err := world.New(ctx, world.Settings{BrokerURL: url, Scenario: world.Town(), Profile: world.Calm(), Log: log})
 //	locator, debtor := w.Base()      // for the service's settings
 //	pem := w.CertificatePEM()        // likewise: whom to trust when fetching documents
-//	err = w.Start(ctx)               // from now on, the creditors agent talks to the service
+//	err = w.Start(ctx)               // as soon as there is a broker, the creditors agent talks to the service
 //	…                                // a turn, or several
 //	err = w.Settle(ctx, silence)     // faults end, and all that is due is delivered
 //	report := w.Report()             // where every token is, and whether all has been right

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -28,7 +29,12 @@ type site struct {
 
 func newSite(t *testing.T) *site {
 	t.Helper()
-	w, err := openWebsite(t.Context(), slog.New(slog.DiscardHandler))
+	return newSiteAt(t, "", "")
+}
+
+func newSiteAt(t *testing.T, address, host string) *site {
+	t.Helper()
+	w, err := openWebsite(t.Context(), address, host, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -242,5 +248,37 @@ func TestLengthsOfNames(t *testing.T) {
 	}
 	if i.locatorOf(77) != "" {
 		t.Error("an unknown currency has a locator")
+	}
+}
+
+// The website is found, and trusted, by the name that others know it by.
+func TestNameOfTheWebsite(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ address, host, want string }{
+		{"", "", "127.0.0.1"},
+		{"127.0.0.1:0", "issuers.example", "issuers.example"},
+		{"127.0.0.1:0", "192.0.2.1", "192.0.2.1"},
+		{"localhost:0", "::1", "[::1]"},
+	} {
+		s := newSiteAt(t, c.address, c.host)
+		locator := s.locatorOf(townEuro)
+		if !strings.HasPrefix(locator, "https://"+c.want+":") {
+			t.Errorf("%+v: the locator is %s", c, locator)
+		}
+		transport, ok := s.client.Transport.(*http.Transport)
+		if !ok {
+			t.Fatalf("a transport of type %T", s.client.Transport)
+		}
+		transport.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, s.website.listener.Addr().String())
+		}
+		var document map[string]any
+		fetch(t, s.client, locator, &document)
+		if document["debtorName"] != "Euro" {
+			t.Errorf("%+v: the document is %v", c, document)
+		}
+	}
+	if _, err := openWebsite(t.Context(), "nowhere", "", slog.New(slog.DiscardHandler)); err == nil {
+		t.Error("an address without a port was accepted")
 	}
 }

@@ -29,6 +29,7 @@ func (w *World) Calm() { w.do(func(s *simulation) { s.calm() }) }
 // than the service needs for an answer. Then [Report.Final] is true. If the context ends before, the error wraps
 // [ErrUnsettled], and says what is still going on.
 func (w *World) Settle(ctx context.Context, silence time.Duration) error {
+	w.look(func(s *simulation) { s.settled = false })
 	w.Calm()
 	w.hush(true)
 	defer w.hush(false)

@@ -61,9 +61,8 @@ type simulation struct {
 // A host is an accounting authority with its gateway.
 type host struct {
 	*authority.Authority
-	number   int64 // its range of creditor IDs
-	prefixes []string
-	in, out  *link
+	number  int64 // its range of creditor IDs
+	in, out *link
 }
 
 // A parcel is a message on its way to the broker.
@@ -124,29 +123,36 @@ func (s *simulation) newLink(seed, stream uint64) *link {
 // authorities is how many there are, if there are currencies for all of them.
 const authorities = 2
 
-// openAuthorities divides the currencies among authorities, by the prefixes of their IDs: that is how their messages
-// are routed.
-func (s *simulation) openAuthorities(seed uint64) {
-	byPrefix := make(map[string][]swpt.DebtorID)
-	for i := range s.scenario.Currencies {
-		if c := &s.scenario.Currencies[i]; !c.Dummy {
-			prefix := debtorPrefix(c.Debtor)
-			byPrefix[prefix] = append(byPrefix[prefix], c.Debtor)
+// divide divides the currencies that are issued among authorities, by the prefixes of their IDs: that is how their
+// messages are routed. It returns the prefixes that each authority has, in a fixed order.
+func (s *Scenario) divide() [][]string {
+	var prefixes []string
+	for i := range s.Currencies {
+		if c := &s.Currencies[i]; !c.Dummy {
+			prefixes = append(prefixes, debtorPrefix(c.Debtor))
 		}
-	}
-	prefixes := make([]string, 0, len(byPrefix))
-	for prefix := range byPrefix {
-		prefixes = append(prefixes, prefix)
 	}
 	slices.Sort(prefixes)
+	prefixes = slices.Compact(prefixes)
+	divided := make([][]string, min(authorities, len(prefixes)))
 	for i, prefix := range prefixes {
-		if i < authorities {
-			s.openAuthority(i, seed)
+		divided[i%authorities] = append(divided[i%authorities], prefix)
+	}
+	return divided
+}
+
+// openAuthorities opens the authorities, and gives each its currencies.
+func (s *simulation) openAuthorities(seed uint64) {
+	owners := make(map[string]*host)
+	for i, prefixes := range s.scenario.divide() {
+		h := s.openAuthority(i, seed)
+		for _, prefix := range prefixes {
+			owners[prefix] = h
 		}
-		h := s.hosts[i%authorities]
-		h.prefixes = append(h.prefixes, prefix+".#")
-		for _, debtor := range byPrefix[prefix] {
-			s.debtors[debtor] = h
+	}
+	for i := range s.scenario.Currencies {
+		if c := &s.scenario.Currencies[i]; !c.Dummy {
+			s.debtors[c.Debtor] = owners[debtorPrefix(c.Debtor)]
 		}
 	}
 }
@@ -157,7 +163,7 @@ func debtorPrefix(debtor swpt.DebtorID) string {
 	return key[:len(key)-len(".00")]
 }
 
-func (s *simulation) openAuthority(i int, seed uint64) {
+func (s *simulation) openAuthority(i int, seed uint64) *host {
 	settings := authority.DefaultSettings(s.profile.AuthorityTiming)
 	if i < len(s.profile.Traits) {
 		settings.Traits = s.profile.Traits[i]
@@ -168,6 +174,7 @@ func (s *simulation) openAuthority(i int, seed uint64) {
 	random := rand.New(rand.NewPCG(seed, stream+2))
 	h.Authority = authority.New(settings, &s.timeline, random, send, hostRecorder{s})
 	s.hosts = append(s.hosts, h)
+	return h
 }
 
 // A hostRecorder writes the entries of an authority, with the numbers of the creditors agent.

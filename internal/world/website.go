@@ -2,6 +2,7 @@ package world
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -32,23 +33,30 @@ const (
 	certificates
 )
 
-// A website serves the documents of all issuers, over HTTPS, on the loopback interface.
+// A website serves the documents of all issuers, over HTTPS.
 type website struct {
 	listener net.Listener
+	host     string // name or IP address, for others
 	server   *http.Server
 	shown    [certificates]tls.Certificate
 	kind     atomic.Uint32 // of the certificate to be shown
 	roots    []byte        // the certificate, in PEM, that clients have to trust
 }
 
-// openWebsite opens the port. Nobody answers before serve is called.
-func openWebsite(ctx context.Context, log *slog.Logger) (*website, error) {
+// openWebsite opens the port. Nobody answers before serve is called. For empty texts, see [Settings].
+func openWebsite(ctx context.Context, address, host string, log *slog.Logger) (*website, error) {
 	var listen net.ListenConfig
-	listener, err := listen.Listen(ctx, "tcp", "127.0.0.1:0")
+	listener, err := listen.Listen(ctx, "tcp", cmp.Or(address, "127.0.0.1:0"))
 	if err != nil {
 		return nil, fmt.Errorf("open a port for the issuers' website: %w", err)
 	}
-	s := &website{listener: listener}
+	if at, ok := listener.Addr().(*net.TCPAddr); ok && host == "" {
+		host = at.IP.String()
+		if at.IP.IsUnspecified() {
+			host = "localhost"
+		}
+	}
+	s := &website{listener: listener, host: host}
 	if err := s.makeCertificates(time.Now()); err != nil {
 		_ = listener.Close()
 		return nil, fmt.Errorf("make certificates for the issuers' website: %w", err)
@@ -67,7 +75,10 @@ func openWebsite(ctx context.Context, log *slog.Logger) (*website, error) {
 }
 
 // url returns the beginning of all IRIs.
-func (s *website) url() string { return "https://" + s.listener.Addr().String() }
+func (s *website) url() string {
+	_, port, _ := net.SplitHostPort(s.listener.Addr().String()) // addresses of listeners have the right form
+	return "https://" + net.JoinHostPort(s.host, port)
+}
 
 // serve answers requests until close is called.
 func (s *website) serve(handler http.Handler) error {
@@ -104,7 +115,7 @@ func (s *website) makeCertificates(now time.Time) error {
 		ExpiredCertificate: {own, now.Add(-time.Minute)},
 		ForeignCertificate: {stranger, now.Add(validity)},
 	} {
-		if s.shown[kind], err = c.by.sign(now.Add(-time.Hour), c.until); err != nil {
+		if s.shown[kind], err = c.by.sign(s.host, now.Add(-time.Hour), c.until); err != nil {
 			return err
 		}
 	}
@@ -136,8 +147,8 @@ func newSigner(name string, now time.Time) (*signer, error) {
 	return &signer{certificate, key}, err
 }
 
-// sign makes a certificate for the loopback interface.
-func (s *signer) sign(from, until time.Time) (tls.Certificate, error) {
+// sign makes a certificate for a host, and for this machine.
+func (s *signer) sign(host string, from, until time.Time) (tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return tls.Certificate{}, err
@@ -147,6 +158,11 @@ func (s *signer) sign(from, until time.Time) (tls.Certificate, error) {
 		NotBefore: from, NotAfter: until,
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+	}
+	if ip := net.ParseIP(host); ip != nil {
+		template.IPAddresses = append(template.IPAddresses, ip)
+	} else {
+		template.DNSNames = append(template.DNSNames, host)
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, s.certificate, &key.PublicKey, s.key)
 	if err != nil {

@@ -28,6 +28,12 @@ type Settings struct {
 	Seed      uint64    // decides everything that is left to chance
 	Journal   io.Writer // gets the journal, a line an entry; nil: nobody does
 	Log       *slog.Logger
+
+	// Address is where the issuers' website listens, as host:port. Empty: on any free port of the loopback interface.
+	Address string
+	// Host is the name or the IP address by which others reach the website. It is in all locators, and in the
+	// certificate. Empty: the address at which the website listens, or localhost if that is all of them.
+	Host string
 }
 
 // A World is everybody that the service has to do with. Its methods may be called from any goroutine.
@@ -50,13 +56,13 @@ type World struct {
 	running *errgroup.Group
 }
 
-// New makes a world, in which nothing happens before [World.Start]. It opens a port on the loopback interface, which
+// New makes a world, in which nothing happens before [World.Start]. It opens the port of the issuers' website, which
 // [World.Stop] closes. An error wraps [ErrScenario] if there can be no such world.
 func New(ctx context.Context, settings Settings) (*World, error) {
 	if err := settings.Scenario.Validate(); err != nil {
 		return nil, err
 	}
-	site, err := openWebsite(ctx, settings.Log)
+	site, err := openWebsite(ctx, settings.Address, settings.Host, settings.Log)
 	if err != nil {
 		return nil, err
 	}
@@ -95,10 +101,17 @@ const (
 	loopbackQueue  = "world.loopback"
 )
 
-// Start declares exchanges and queues, and lets the world begin: customers have had their accounts for some days, and
-// the creditors agent tells the service about them. It returns when that has begun. The world goes on until Stop; the
-// context is that of the start alone.
+// ErrBeforeUs tells that the broker has queues of an earlier world.
+var ErrBeforeUs = errors.New("the broker has queues of an earlier world, about which the service knows what is not true " +
+	"any more: take another virtual host, and empty databases")
+
+// Start waits for the broker, declares exchanges and queues there, and lets the world begin: customers have had their
+// accounts for some days, and the creditors agent tells the service about them. It returns when that has begun. The
+// world goes on until Stop; the context is that of the start alone. An error may wrap [ErrBeforeUs].
 func (w *World) Start(ctx context.Context) error {
+	if err := w.settleIn(ctx); err != nil {
+		return err
+	}
 	var recorder journal.Recorder
 	if w.settings.Journal != nil {
 		w.writer = journal.NewWriter(w.settings.Journal)
@@ -108,9 +121,6 @@ func (w *World) Start(ctx context.Context) error {
 	w.mu.Lock()
 	w.sim = sim
 	w.mu.Unlock()
-	if err := broker.DeclarePeers(ctx, w.settings.BrokerURL, w.queues()); err != nil {
-		return fmt.Errorf("declare the queues of the simulated world: %w", err)
-	}
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	w.stop = stop
 	w.running, running = errgroup.WithContext(running)
@@ -130,6 +140,10 @@ func (w *World) Start(ctx context.Context) error {
 	return nil
 }
 
+// Ended returns a channel that is closed when the world has ended by itself, or is about to: Stop tells why. It may be
+// called after Start.
+func (w *World) Ended() <-chan struct{} { return w.ended }
+
 // Stop ends the world, and waits for that. It returns an error if something went wrong on the way. The world can still
 // be asked, but does not change any more.
 func (w *World) Stop() error {
@@ -146,9 +160,43 @@ func (w *World) Stop() error {
 	return err
 }
 
-// Ended returns a channel that is closed when the world has ended, be it that something has gone wrong, which
-// [World.Stop] then tells. It must not be called before Start.
-func (w *World) Ended() <-chan struct{} { return w.ended }
+// brokerPause is the time between two attempts to reach the broker.
+const brokerPause = time.Second
+
+// settleIn declares what the world needs on the broker.
+func (w *World) settleIn(ctx context.Context) error {
+	url := w.settings.BrokerURL
+	err := w.patiently(ctx, func() error {
+		found, err := broker.HasQueue(ctx, url, agentQueue)
+		if err == nil && found {
+			err = ErrBeforeUs
+		}
+		return err
+	})
+	if err == nil {
+		err = w.patiently(ctx, func() error { return broker.DeclarePeers(ctx, url, w.queues()) })
+	}
+	if err != nil {
+		return fmt.Errorf("declare the queues of the simulated world: %w", err)
+	}
+	return nil
+}
+
+// patiently repeats a step until the broker can be reached.
+func (w *World) patiently(ctx context.Context, step func() error) error {
+	for {
+		err := step()
+		if !errors.Is(err, broker.ErrUnreachable) {
+			return err
+		}
+		w.settings.Log.WarnContext(ctx, "waiting for the broker", slog.Any("reason", err))
+		select {
+		case <-time.After(brokerPause):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
 
 // queues returns the queues that the world needs.
 func (w *World) queues() []broker.PeerQueue {
@@ -159,10 +207,12 @@ func (w *World) queues() []broker.PeerQueue {
 			Headers: map[string]any{"message-type": smp.TypeConfigureAccount},
 		},
 	}
-	for i, h := range w.sim.hosts {
-		queues = append(queues, broker.PeerQueue{
-			Name: fmt.Sprintf(authorityQueue, i+1), Exchange: broker.CreditorsOut, RoutingKeys: h.prefixes,
-		})
+	for i, prefixes := range w.settings.Scenario.divide() {
+		q := broker.PeerQueue{Name: fmt.Sprintf(authorityQueue, i+1), Exchange: broker.CreditorsOut}
+		for _, prefix := range prefixes {
+			q.RoutingKeys = append(q.RoutingKeys, prefix+".#")
+		}
+		queues = append(queues, q)
 	}
 	return queues
 }

@@ -1,6 +1,7 @@
 package world
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -10,6 +11,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -191,6 +193,10 @@ func TestATradeOnARealBroker(t *testing.T) {
 	if r.Heard[smp.TypePrepareTransfer] != 2 || r.Heard[smp.TypeFinalizeTransfer] != 2 || r.Sent[smp.TypeUpdatedLedger] == 0 {
 		t.Errorf("traffic: %v, %v", r.Heard, r.Sent)
 	}
+	want := Progress{Collectors: 1, Turns: []TurnProgress{{Turn: deal.turn, Currencies: 1, Sellers: 1, Buyers: 1}}}
+	if got := s.Progress(); !reflect.DeepEqual(got, want) {
+		t.Errorf("the progress is %+v, want %+v", got, want)
+	}
 	if len(r.Turnovers) != 1 || r.Turnovers[0].Collected != 20_000 || r.Turnovers[0].Dispatched != 19_800 {
 		t.Errorf("turnovers: %+v", r.Turnovers)
 	}
@@ -282,6 +288,70 @@ func TestAWorldThatIsNotStarted(t *testing.T) {
 	if err := w.Stop(); err != nil {
 		t.Error(err)
 	}
+}
+
+// A world that is started before its broker begins when that appears. A second one does not begin there.
+func TestStartWaitsForTheBroker(t *testing.T) {
+	t.Parallel()
+	proxy := testenv.NewProxy(t, testenv.NewVirtualHost(t))
+	proxy.Refuse()
+	var log lockedBuffer
+	newWorld := func() *World {
+		w, err := New(t.Context(), Settings{
+			BrokerURL: proxy.URL(), Scenario: Town(), Profile: Calm(), Log: slog.New(slog.NewTextHandler(&log, nil)),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := w.Stop(); err != nil {
+				t.Error(err)
+			}
+		})
+		return w
+	}
+	impatient, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := newWorld().Start(impatient); err == nil {
+		t.Error("a world has started without its broker")
+	}
+	w := newWorld()
+	started := make(chan error, 1)
+	go func() { started <- w.Start(t.Context()) }()
+	testenv.Eventually(t, patience, func() error {
+		if !strings.Contains(log.String(), "waiting for the broker") {
+			return errors.New("nobody waits")
+		}
+		return nil
+	})
+	if w.Report().Currencies != nil {
+		t.Error("the world has begun without its broker")
+	}
+	proxy.Accept()
+	if err := <-started; err != nil {
+		t.Fatal(err)
+	}
+	if err := newWorld().Start(t.Context()); !errors.Is(err, ErrBeforeUs) {
+		t.Errorf("a second world on the same broker: %v", err)
+	}
+}
+
+// A lockedBuffer may be used by several goroutines.
+type lockedBuffer struct {
+	mu     sync.Mutex
+	buffer bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buffer.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buffer.String()
 }
 
 // Somebody who says the same again and again keeps the world from coming to rest.
