@@ -34,6 +34,7 @@ test: ensure-go ## Run all tests with the race detector, on servers of their own
 	else \
 		set -x; CGO_ENABLED=0 scripts/services go test $(ARGS) ./...; \
 	fi
+	CGO_ENABLED=0 go test -C tools/deployment $(ARGS) ./...
 
 .PHONY: services
 services: ## Run PostgreSQL and RabbitMQ for tests, and say where they are, until Ctrl-C.
@@ -52,6 +53,8 @@ lint: ensure-go .bin/gofumpt .bin/golangci-lint .bin/dockerfile-lint ## Check th
 	go vet ./...
 	.bin/golangci-lint run ./...
 	.bin/dockerfile-lint Dockerfile
+	go vet -C tools/deployment ./...
+	cd tools/deployment && ../../.bin/golangci-lint run ./...
 
 .PHONY: format
 format: ensure-go .bin/golangci-lint ## Format all Go files.

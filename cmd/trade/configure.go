@@ -69,6 +69,15 @@ func setUpSettings() cli.Configurable {
 				TopologySettings
 			}{}
 		},
+		"configure solver": func() any { return &solverSetUp{} },
+		"configure worker": func() any {
+			return &struct {
+				Common
+				config.WorkerDatabase
+				config.BrokerSetup
+				TopologySettings
+			}{}
+		},
 		"await_migrations": func() any { return &awaitedDatabases{} },
 	}
 	for _, command := range []string{"subscribe", "unsubscribe", "delete_queue"} {

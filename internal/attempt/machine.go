@@ -182,7 +182,7 @@ func (m *machine) rejected(a *attempt, rejection *smp.RejectedTransfer) {
 // unanswered notes that there has been no answer for so long that there will be none (W-23).
 func (m *machine) unanswered(a *attempt) {
 	if a.state() == initiated {
-		m.fail(a, statusTimeout, "no_answer")
+		m.fail(a, statusTimeout, reasonNoAnswer)
 	}
 }
 
@@ -194,9 +194,9 @@ func (m *machine) finalized(a *attempt, outcome *smp.FinalizedTransfer) {
 	case !isOurs:
 	case outcome.StatusCode == smp.StatusOK && outcome.CommittedAmount == *a.Amount:
 		a.fate = paid
-		m.tally.end(a, "paid")
+		m.tally.end(a, outcomePaid)
 	case outcome.CommittedAmount != 0:
-		m.fail(a, statusUnexpectedCommittedAmount, "other")
+		m.fail(a, statusUnexpectedCommittedAmount, reasonOther)
 	default:
 		m.fail(a, outcome.StatusCode, reasonOf(outcome.StatusCode))
 	}
@@ -210,7 +210,7 @@ func (m *machine) try(a *attempt, known *rates) {
 	amount := amountLeft(a.NominalAmount, rate, clockMargin+elapsed+delay, m.cut)
 	if amount == 0 {
 		a.fate = worthless
-		m.tally.end(a, "worthless")
+		m.tally.end(a, outcomeWorthless)
 		return
 	}
 	a.fate = changed
@@ -249,7 +249,7 @@ func (m *machine) fail(a *attempt, statusCode, reason string) {
 		m.backOff(a, unspecified)
 	default:
 		a.FailureCode, a.FatalError = new(unspecified), new(statusCode)
-		m.tally.end(a, "fatal")
+		m.tally.end(a, outcomeFatal)
 	}
 }
 

@@ -24,7 +24,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		return prometheus.CounterOpts{Namespace: "trade", Subsystem: "attempts", Name: name, Help: help}
 	}
 	factory := promauto.With(reg)
-	return &Metrics{
+	m := &Metrics{
 		made: factory.NewCounterVec(opts("made_total",
 			"Transfers that accounting authorities have been asked to prepare, by what they are for: sending to another "+
 				"collector, or dispatching to a buyer."), []string{"kind"}),
@@ -36,6 +36,23 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 				"nothing of it; or the failure is fatal, and somebody has to look after it."), []string{"kind", "outcome"}),
 		dismissed: factory.NewCounter(opts("dismissed_transfers_total",
 			"Prepared transfers that nobody was waiting for.")),
+	}
+	for _, kind := range []smp.NoteKind{smp.Sending, smp.Dispatching} {
+		m.show(kind.String())
+	}
+	return m
+}
+
+// show shows the metrics of transfers of a kind from now on.
+func (m *Metrics) show(kind string) {
+	m.made.WithLabelValues(kind)
+	for _, reason := range reasonByStatusCode {
+		m.failed.WithLabelValues(kind, reason)
+	}
+	m.failed.WithLabelValues(kind, reasonNoAnswer)
+	m.failed.WithLabelValues(kind, reasonOther)
+	for _, outcome := range []string{outcomePaid, outcomeWorthless, outcomeFatal} {
+		m.ended.WithLabelValues(kind, outcome)
 	}
 }
 
@@ -77,22 +94,30 @@ func (t *tally) end(a *attempt, outcome string) {
 	}
 }
 
-// reasonOf returns how metrics call the reason for a failure with a status code, of which anybody may invent new ones.
+// What metrics call the reasons for failures, and the outcomes of attempts. Anybody may invent new status codes: all that
+// are not known count as one reason.
+const (
+	reasonNoAnswer = "no_answer"
+	reasonOther    = "other"
+
+	outcomePaid      = "paid"
+	outcomeWorthless = "worthless" // interest and the cut have left nothing
+	outcomeFatal     = "fatal"     // somebody has to look after it
+)
+
+var reasonByStatusCode = map[string]string{
+	statusTimeout:                     "timeout",
+	statusNewerInterestRate:           "newer_interest_rate",
+	statusRecipientIsUnreachable:      "recipient_is_unreachable",
+	statusInsufficientAvailableAmount: "insufficient_available_amount",
+	statusSenderIsUnreachable:         "sender_is_unreachable",
+}
+
 func reasonOf(statusCode string) string {
-	switch statusCode {
-	case statusTimeout:
-		return "timeout"
-	case statusNewerInterestRate:
-		return "newer_interest_rate"
-	case statusRecipientIsUnreachable:
-		return "recipient_is_unreachable"
-	case statusInsufficientAvailableAmount:
-		return "insufficient_available_amount"
-	case statusSenderIsUnreachable:
-		return "sender_is_unreachable"
-	default:
-		return "other"
+	if reason, known := reasonByStatusCode[statusCode]; known {
+		return reason
 	}
+	return reasonOther
 }
 
 // report adds the tally to the metrics, and logs what somebody has to look after.

@@ -80,6 +80,9 @@ type ConsumerConfig struct {
 	MaxBatch      int  // number of messages in a batch, at most; 0 means 500
 	Draining      bool // go away from time to time when the queue is empty
 
+	// Reasons are those for which the handler rejects messages, as far as they are known. Metrics show them from the start.
+	Reasons []string
+
 	// Ready tells whether there is any use in handling messages: whether the database answers, for example. While it
 	// returns an error, nothing is consumed. If it is nil, messages are always consumed.
 	Ready       func(context.Context) error
@@ -116,7 +119,7 @@ func NewConsumer[M any](config ConsumerConfig, handler Handler[M]) *Consumer[M] 
 	return &Consumer[M]{
 		config:  config,
 		handler: handler,
-		metrics: config.Metrics.ofQueue(config.Queue),
+		metrics: config.Metrics.ofQueue(config.Queue, config.Reasons),
 		places:  places,
 	}
 }

@@ -58,6 +58,11 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	}
 }
 
+// reconnectsOf counts from now on how often clients of a kind have lost their connection.
+func (m *Metrics) reconnectsOf(client string) prometheus.Counter {
+	return m.reconnects.WithLabelValues(client)
+}
+
 // queueMetrics are the metrics of one queue.
 type queueMetrics struct {
 	consumed, acked, failed, retried, reconnects prometheus.Counter
@@ -65,15 +70,20 @@ type queueMetrics struct {
 	batchMessages, handlingSeconds               prometheus.Observer
 }
 
-func (m *Metrics) ofQueue(queue string) queueMetrics {
-	return queueMetrics{
+// ofQueue shows the metrics of a queue from now on.
+func (m *Metrics) ofQueue(queue string, reasons []string) queueMetrics {
+	q := queueMetrics{
 		consumed:        m.consumed.WithLabelValues(queue),
 		acked:           m.acked.WithLabelValues(queue),
 		failed:          m.failed.WithLabelValues(queue),
 		retried:         m.retried.WithLabelValues(queue),
-		reconnects:      m.reconnects.WithLabelValues("consumer"),
+		reconnects:      m.reconnectsOf("consumer"),
 		rejected:        m.rejected.MustCurryWith(prometheus.Labels{"queue": queue}),
 		batchMessages:   m.batchMessages.WithLabelValues(queue),
 		handlingSeconds: m.handlingSeconds.WithLabelValues(queue),
 	}
+	for _, reason := range reasons {
+		q.rejected.WithLabelValues(reason)
+	}
+	return q
 }

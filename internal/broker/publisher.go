@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	amqp "github.com/rabbitmq/amqp091-go"
 )
 
@@ -83,6 +84,8 @@ type Publisher struct {
 	config PublisherConfig
 	turn   chan struct{} // holds an element while a call is going on
 	line   *line         // the open channel to the broker; nil if there has been none yet
+
+	reconnects prometheus.Counter
 }
 
 // NewPublisher returns a publisher that is not connected yet.
@@ -90,7 +93,9 @@ func NewPublisher(config PublisherConfig) *Publisher {
 	if config.ConfirmTimeout == 0 {
 		config.ConfirmTimeout = defaultConfirmTimeout
 	}
-	return &Publisher{config: config, turn: make(chan struct{}, 1)}
+	return &Publisher{
+		config: config, turn: make(chan struct{}, 1), reconnects: config.Metrics.reconnectsOf("publisher"),
+	}
 }
 
 // Connect makes a connection to the broker if there is none, however long the broker cannot be reached. Call it before
@@ -170,7 +175,7 @@ func (p *Publisher) ensureLine(ctx context.Context, connect func() (*connection,
 	}
 	p.line = line
 	if again {
-		p.config.Metrics.reconnects.WithLabelValues("publisher").Inc()
+		p.reconnects.Inc()
 	}
 	return nil
 }

@@ -101,7 +101,7 @@ func (p *part) caretaker(settings PristineSettings) (server.Component, error) {
 		Listener: p.turnListener(),
 		Period:   settings.Period,
 		Now:      time.Now,
-		Metrics:  p.rules().Collectors,
+		Metrics:  p.collectorMetrics(),
 		Logger:   p.logger,
 	}
 	work := func(ctx context.Context) error {

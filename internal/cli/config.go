@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -57,13 +58,18 @@ func NewConfigCommand(environment []string, others Configurable) *cobra.Command 
 		Long: `Shows the values of all variables that a command looks at, such as solver or flush_all, or without an argument those
 of all variables that there are, and where they come from. Passwords in URLs are left out. It ends with an error if
 something is wrong with a value.`,
-		Args:      cobra.MatchAll(cobra.MaximumNArgs(1), cobra.OnlyValidArgs),
+		Args:      cobra.ArbitraryArgs,
 		ValidArgs: slices.Sorted(maps.Keys(commands)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return showConfig(cmd, environment, &config.All{})
 			}
-			return showConfig(cmd, environment, commands[args[0]]())
+			name := strings.Join(args, " ") // as in "configure solver"
+			newSettings, known := commands[name]
+			if !known {
+				return UsageErrorf("there is no command %q that has settings", name)
+			}
+			return showConfig(cmd, environment, newSettings())
 		},
 	}
 }

@@ -141,12 +141,13 @@ func consume(
 // handler returns what applies messages. All consumers of a process share it.
 func (p *part) handler(settings rulebook.Settings) *inbox.Handler {
 	p.uses(settings.Collectors)
+	rules := rulebook.New(p.settings.Realm, settings, p.ruleMetrics(), p.logger)
 	return &inbox.Handler{
 		Realm:   p.settings.Realm,
 		DB:      p.db,
-		Rules:   rulebook.New(p.settings.Realm, settings, p.rules(), p.logger),
+		Rules:   rules,
 		Now:     time.Now,
-		Metrics: inbox.NewMetrics(p.registry),
+		Metrics: inbox.NewMetrics(p.registry, rules.Types()...),
 	}
 }
 
@@ -157,6 +158,6 @@ func (p *part) consumer(
 	if what.Parallelism > 0 {
 		p.usesBroker(config.BrokerURL(what.URL), brokerName)
 	}
-	what.Ready, what.Metrics, what.Log = p.ready, p.brokerMetrics(), p.logger
+	what.Ready, what.Reasons, what.Metrics, what.Log = p.ready, inbox.Reasons(), p.brokerMetrics(), p.logger
 	return server.Component{Name: name, Run: broker.NewConsumer[smp.Message](what, handler).Run}
 }

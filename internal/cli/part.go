@@ -9,9 +9,12 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/circular-trade/circular-trade/internal/attempt"
 	"github.com/circular-trade/circular-trade/internal/broker"
+	"github.com/circular-trade/circular-trade/internal/collector"
 	"github.com/circular-trade/circular-trade/internal/config"
 	"github.com/circular-trade/circular-trade/internal/guard"
+	"github.com/circular-trade/circular-trade/internal/lock"
 	"github.com/circular-trade/circular-trade/internal/postgres"
 	"github.com/circular-trade/circular-trade/internal/rulebook"
 	"github.com/circular-trade/circular-trade/internal/server"
@@ -45,10 +48,14 @@ type part struct {
 	// StandBy has a part that another process does already wait until that process ends, instead of giving up.
 	standBy bool
 
-	commits     *postgres.Listener // to the worker's database
-	turns       *postgres.Listener // to the solver database
-	brokers     *broker.Metrics
-	ruleMetrics *rulebook.Metrics
+	commits *postgres.Listener // to the worker's database
+	turns   *postgres.Listener // to the solver database
+
+	// Metrics that are shared by all who work on a subject. A process has those that it uses.
+	brokers    *broker.Metrics
+	collectors *collector.Metrics
+	locks      *lock.Metrics
+	attempts   *attempt.Metrics
 }
 
 // openPart connects a part of a worker with the worker's database.
@@ -146,12 +153,30 @@ func (p *part) brokerMetrics() *broker.Metrics {
 	return p.brokers
 }
 
-func (p *part) rules() rulebook.Metrics {
-	if p.ruleMetrics == nil {
-		metrics := rulebook.NewMetrics(p.registry)
-		p.ruleMetrics = &metrics
+func (p *part) collectorMetrics() *collector.Metrics {
+	if p.collectors == nil {
+		p.collectors = collector.NewMetrics(p.registry)
 	}
-	return *p.ruleMetrics
+	return p.collectors
+}
+
+func (p *part) lockMetrics() *lock.Metrics {
+	if p.locks == nil {
+		p.locks = lock.NewMetrics(p.registry)
+	}
+	return p.locks
+}
+
+func (p *part) attemptMetrics() *attempt.Metrics {
+	if p.attempts == nil {
+		p.attempts = attempt.NewMetrics(p.registry)
+	}
+	return p.attempts
+}
+
+// ruleMetrics returns the metrics of those who apply messages.
+func (p *part) ruleMetrics() rulebook.Metrics {
+	return rulebook.Metrics{Collectors: p.collectorMetrics(), Locks: p.lockMetrics(), Attempts: p.attemptMetrics()}
 }
 
 // alone returns a component that does some work as long as no other process does the same on the same database.

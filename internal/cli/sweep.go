@@ -91,7 +91,7 @@ func (p *part) sweepers(settings SweepSettings, tables ...string) []server.Compo
 		CollectingFailed: settlement.HandleCollectingFailures,
 		IntN:             rand.IntN,
 		Logger:           p.logger,
-		Metrics:          p.rules().Locks,
+		Metrics:          p.lockMetrics(),
 	}
 	var components []server.Component
 	for _, table := range tables {

@@ -75,7 +75,7 @@ func (p *part) triggers(settings TriggerSettings) ([]server.Component, error) {
 		Period:             settings.Period,
 		Burst:              settings.BurstCount,
 		Now:                time.Now,
-		Metrics:            p.rules().Attempts,
+		Metrics:            p.attemptMetrics(),
 		Logger:             p.logger,
 	}
 	component := server.Component{Name: "trigger_transfers", Run: trigger.Run}

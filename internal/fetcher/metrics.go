@@ -65,6 +65,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	for _, outcome := range outcomes {
 		m.fetches.WithLabelValues(outcome)
 	}
+	m.settled(currency.Settled{}) // shows all results, with zeros
 	return m
 }
 

@@ -43,6 +43,17 @@ var reasons = []struct {
 	{smp.ErrInvalid, "invalid"},
 }
 
+const otherReason = "other"
+
+// Reasons returns the reasons for which messages are rejected, as metrics show them.
+func Reasons() []string {
+	all := []string{otherReason}
+	for _, r := range reasons {
+		all = append(all, r.reason)
+	}
+	return all
+}
+
 // Check decodes and validates a message. Messages that are not fit for anybody are rejected; those of other shards, and
 // those for which there is no rule, are failures ([ErrOtherShard], [ErrNoRule]).
 func (h *Handler) Check(d broker.Delivery) (smp.Message, error) {
@@ -70,7 +81,7 @@ func reject(err error) error {
 			return broker.Reject(r.reason, err)
 		}
 	}
-	return broker.Reject("other", err)
+	return broker.Reject(otherReason, err)
 }
 
 func digest(key smp.ShardKey) shard.Key {

@@ -12,17 +12,23 @@ type Metrics struct {
 	handled, failed *prometheus.CounterVec // by type
 }
 
-// NewMetrics makes the metrics and registers them. It panics if reg has them already.
-func NewMetrics(reg prometheus.Registerer) *Metrics {
+// NewMetrics makes the metrics and registers them, those of messages of the given types with zeros: whoever watches a
+// counter that comes into being with its first failure does not see that failure. It panics if reg has them already.
+func NewMetrics(reg prometheus.Registerer, types ...string) *Metrics {
 	counter := func(name, help string) *prometheus.CounterVec {
 		opts := prometheus.CounterOpts{Namespace: "trade", Subsystem: "inbox", Name: name, Help: help}
 		return promauto.With(reg).NewCounterVec(opts, []string{"type"})
 	}
-	return &Metrics{
+	m := &Metrics{
 		handled: counter("handled_messages_total", "Messages of which the effects have been committed."),
 		failed: counter("failed_messages_total",
 			"Messages that could not be handled, alone or along with others. They are tried again."),
 	}
+	for _, name := range types {
+		m.handled.WithLabelValues(name)
+		m.failed.WithLabelValues(name)
+	}
+	return m
 }
 
 func (m *Metrics) count(batch []smp.Message, err error) {

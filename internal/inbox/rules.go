@@ -51,6 +51,15 @@ func Add[M smp.Message](rules *Rules, rule Rule[M]) {
 	})
 }
 
+// Types returns the types of the messages for which there are rules.
+func (r *Rules) Types() []string {
+	types := make([]string, len(r.applied))
+	for i := range r.applied {
+		types[i] = r.applied[i].messageType
+	}
+	return types
+}
+
 func (r *Rules) has(messageType string) bool {
 	for i := range r.applied {
 		if r.applied[i].messageType == messageType {

@@ -22,7 +22,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	gauge := func(name, help string) prometheus.Gauge {
 		return factory.NewGauge(prometheus.GaugeOpts{Namespace: "trade", Subsystem: "worker_turn", Name: name, Help: help})
 	}
-	return &Metrics{
+	m := &Metrics{
 		turn:     gauge("id", "The newest turn that this worker knows; 0 if there is none."),
 		phase:    gauge("phase", "The phase of the newest turn, as far as this worker has followed it: 1 to 3."),
 		subphase: gauge("subphase", "What this worker has done of that phase: 0 nothing, 5 the first step, 10 everything."),
@@ -37,6 +37,10 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 				"that they have appended to the outbox, by type.",
 		}, []string{"table"}),
 	}
+	for _, s := range steps {
+		m.seconds.WithLabelValues(s.name)
+	}
+	return m
 }
 
 // done counts a step that has been committed.

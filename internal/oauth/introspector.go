@@ -111,7 +111,7 @@ func (i *Introspector) Introspect(ctx context.Context, token string) (Token, err
 	key := digest(sha256.Sum256([]byte(token)))
 	if known, found := i.cache.Get(key); found {
 		if i.now().Before(known.until) {
-			i.metrics.count("cached")
+			i.metrics.count(outcomeCached)
 			return known.token, nil
 		}
 		i.cache.Remove(key)

@@ -230,6 +230,7 @@ func TestCache(t *testing.T) {
 trade_oauth_introspections_total{outcome="active"} 4
 trade_oauth_introspections_total{outcome="cached"} 2
 trade_oauth_introspections_total{outcome="inactive"} 1
+trade_oauth_introspections_total{outcome="unavailable"} 0
 `), "trade_oauth_introspections_total"); err != nil {
 		t.Error(err)
 	}

@@ -7,6 +7,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
+// Outcomes of judging tokens, as metrics show them.
+const (
+	outcomeActive      = "active"
+	outcomeInactive    = "inactive"
+	outcomeUnavailable = "unavailable" // no sensible answer
+	outcomeCached      = "cached"      // active a short while ago
+)
+
 // Metrics are about the questions to an authorization server.
 type Metrics struct {
 	answers  *prometheus.CounterVec
@@ -27,6 +35,9 @@ func NewMetrics(registerer prometheus.Registerer) *Metrics {
 			Buckets: prometheus.ExponentialBuckets(0.001, 2, 14),
 		}),
 	}
+	for _, outcome := range []string{outcomeActive, outcomeInactive, outcomeUnavailable, outcomeCached} {
+		m.answers.WithLabelValues(outcome)
+	}
 	registerer.MustRegister(m.answers, m.duration)
 	return m
 }
@@ -44,10 +55,10 @@ func (m *Metrics) observe(duration time.Duration, err error) {
 	m.duration.Observe(duration.Seconds())
 	switch {
 	case err == nil:
-		m.count("active")
+		m.count(outcomeActive)
 	case errors.Is(err, ErrInactive):
-		m.count("inactive")
+		m.count(outcomeInactive)
 	default:
-		m.count("unavailable")
+		m.count(outcomeUnavailable)
 	}
 }

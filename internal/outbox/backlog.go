@@ -60,13 +60,25 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	return m
 }
 
+// What has become of messages, as metrics show it.
+const (
+	outcomeConfirmed = "confirmed"
+	outcomeReturned  = "returned"
+	outcomeLeftOver  = "left_over"
+)
+
+// show shows the metrics of messages of a type from now on.
+func (m *Metrics) show(messageType string) {
+	for _, outcome := range []string{outcomeConfirmed, outcomeReturned, outcomeLeftOver} {
+		m.records.WithLabelValues(messageType, outcome)
+	}
+}
+
 func (m *Metrics) flushed(b *burst) {
 	for outcome, count := range map[string]int{
-		"confirmed": len(b.confirmed), "returned": len(b.returned), "left_over": len(b.leftOver),
+		outcomeConfirmed: len(b.confirmed), outcomeReturned: len(b.returned), outcomeLeftOver: len(b.leftOver),
 	} {
-		if count > 0 {
-			m.records.WithLabelValues(b.kind.Type, outcome).Add(float64(count))
-		}
+		m.records.WithLabelValues(b.kind.Type, outcome).Add(float64(count))
 	}
 }
 

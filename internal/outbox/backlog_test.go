@@ -55,6 +55,7 @@ func TestMetrics(t *testing.T) {
 	config := w.config()
 	config.Metrics = outbox.NewMetrics(registry)
 	config.DeleteParentRecords = true
+	config.Types = []string{smp.TypeFinalizeTransfer}
 	w.append(t, finalize(unconnected, 1), finalize(connected, 2), finalize(connected, 3))
 	flush(t, config)
 
@@ -62,6 +63,7 @@ func TestMetrics(t *testing.T) {
 		# HELP trade_outbox_flushed_records_total Messages from the outbox by what became of them: confirmed by the broker and deleted, returned by the broker and kept, or deleted unsent because they were left over from the parent shard.
 		# TYPE trade_outbox_flushed_records_total counter
 		trade_outbox_flushed_records_total{outcome="confirmed",type="FinalizeTransfer"} 2
+		trade_outbox_flushed_records_total{outcome="left_over",type="FinalizeTransfer"} 0
 		trade_outbox_flushed_records_total{outcome="returned",type="FinalizeTransfer"} 1
 	`), "trade_outbox_flushed_records_total")
 	if err != nil {

@@ -107,6 +107,9 @@ func NewFlusher(config Config) (*Flusher, error) {
 	if config.Processes < 0 || config.Period < 0 {
 		return nil, errors.New("the number of processes and the period must not be negative")
 	}
+	for _, name := range config.Types {
+		config.Metrics.show(name)
+	}
 	return f, nil
 }
 

@@ -48,13 +48,18 @@ func newMetrics(pool *pgxpool.Pool) *metrics {
 	}
 }
 
-// finished counts a transaction that has been committed, or has failed with err.
+// finished counts a transaction that has been committed, or has failed with err. What else may happen to transactions of
+// this name is shown from now on.
 func (m *metrics) finished(name string, err error, took time.Duration) {
-	outcome := "committed"
+	committed, failed := m.duration.WithLabelValues(name, "committed"), m.duration.WithLabelValues(name, "failed")
 	if err != nil {
-		outcome = "failed"
+		failed.Observe(took.Seconds())
+	} else {
+		committed.Observe(took.Seconds())
 	}
-	m.duration.WithLabelValues(name, outcome).Observe(took.Seconds())
+	for _, cause := range lostRaces {
+		m.retries.WithLabelValues(name, cause)
+	}
 }
 
 // repeated counts a repetition.

@@ -38,7 +38,7 @@ func (r *Roller) agree(ctx context.Context, turnID int32) (advanced bool, err er
 			return true, nil
 		})
 	if advanced {
-		r.Metrics.took("agree", time.Since(begun))
+		r.Metrics.took(stepAgree, time.Since(begun))
 		r.Logger.InfoContext(ctx, "agreed on the currencies of a turn", slog.Int("turn_id", int(turnID)),
 			slog.Int64("currencies", currencies), slog.Time("phase_deadline", deadline))
 	}

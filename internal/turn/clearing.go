@@ -101,7 +101,7 @@ func (r *Roller) fill(ctx context.Context, c *clearing, t solverdb.Turn) error {
 		return err
 	}
 	c.summary.ReadSeconds = time.Since(begun).Seconds()
-	r.Metrics.took("read", time.Since(begun))
+	r.Metrics.took(stepRead, time.Since(begun))
 
 	begun = time.Now()
 	outcome, err := r.solve(ctx, market, t.TurnID)
@@ -109,7 +109,7 @@ func (r *Roller) fill(ctx context.Context, c *clearing, t solverdb.Turn) error {
 		return unclearableError{fmt.Errorf("clearing the market: %w", err)}
 	}
 	c.summary.ClearSeconds = time.Since(begun).Seconds()
-	r.Metrics.took("clear", time.Since(begun))
+	r.Metrics.took(stepClear, time.Since(begun))
 	c.sumUp(outcome)
 	if err := audit(outcome, prices); err != nil {
 		return unclearableError{err}

@@ -45,7 +45,7 @@ func (r *Roller) finish(ctx context.Context, turnID int32) (advanced bool, err e
 	case advanced:
 		delete(r.reported, turnID)
 		took := now.Sub(*turn.CollectionStartedAt)
-		r.Metrics.took("hand_over", took)
+		r.Metrics.took(stepHandOver, took)
 		r.Logger.InfoContext(ctx, "finished a turn", slog.Int("turn_id", int(turnID)),
 			slog.Duration("phase_3", took), slog.Duration("turn", now.Sub(turn.StartedAt)))
 	case len(remaining) > 0:

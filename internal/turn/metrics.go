@@ -22,6 +22,15 @@ type Metrics struct {
 	due   time.Time // when the phase should have ended; zero if there is no turn
 }
 
+// Steps of turns, as metrics show them.
+const (
+	stepAgree    = "agree"
+	stepRead     = "read"
+	stepClear    = "clear"
+	stepPublish  = "publish"
+	stepHandOver = "hand_over"
+)
+
 // NewMetrics makes the metrics and registers them. It panics if reg has them already.
 func NewMetrics(reg prometheus.Registerer, now func() time.Time) *Metrics {
 	m := &Metrics{
@@ -47,6 +56,9 @@ func NewMetrics(reg prometheus.Registerer, now func() time.Time) *Metrics {
 			Name: "trade_turn_cleared_value_total",
 			Help: "Value of all that was sold, in tokens of the base currency.",
 		}),
+	}
+	for _, step := range []string{stepAgree, stepRead, stepClear, stepPublish, stepHandOver} {
+		m.durations.WithLabelValues(step)
 	}
 	phase := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "trade_turn_phase",

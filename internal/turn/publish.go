@@ -30,7 +30,7 @@ func (r *Roller) trade(ctx context.Context, t solverdb.Turn) (advanced bool, err
 		advanced, err = r.publish(ctx, t.TurnID, c)
 	}
 	if advanced {
-		r.Metrics.took("publish", time.Since(begun))
+		r.Metrics.took(stepPublish, time.Since(begun))
 		r.Metrics.published(c.summary)
 		c.log(ctx, r.Logger)
 	}
