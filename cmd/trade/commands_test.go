@@ -18,8 +18,8 @@ import (
 func serviceCommands() (commands []*cobra.Command) {
 	for _, cmd := range newRootCommand(nil).Commands() {
 		switch {
-		case cmd.GroupID == "" || cmd.GroupID == groupBooks:
-		case slices.Contains([]string{"demo", "config", "currencies"}, cmd.Name()):
+		case slices.Contains([]string{"", groupBooks, groupWorld}, cmd.GroupID):
+		case slices.Contains([]string{"config", "currencies"}, cmd.Name()):
 		default:
 			commands = append(commands, cmd)
 		}

@@ -27,6 +27,7 @@ const (
 	groupWorker = "worker"
 	groupParts  = "parts"
 	groupInside = "inside"
+	groupWorld  = "world"
 )
 
 func newRootCommand(environment []string) *cobra.Command {
@@ -43,6 +44,7 @@ a currency they have too much of and receives, for the same value, one that they
 		&cobra.Group{ID: groupWorker, Title: "Workers:"},
 		&cobra.Group{ID: groupParts, Title: "Parts of a worker, as commands of their own:"},
 		&cobra.Group{ID: groupInside, Title: "Looking inside:"},
+		&cobra.Group{ID: groupWorld, Title: "In a simulated world:"},
 	)
 	addTo := func(group string, commands ...*cobra.Command) {
 		for _, cmd := range commands {
@@ -51,7 +53,6 @@ a currency they have too much of and receives, for the same value, one that they
 		root.AddCommand(commands...)
 	}
 	addTo(groupBooks, newSolveCommand(), newGenerateCommand())
-	addTo(groupInside, newDemoCommand(), newWorldCommand(environment))
 	addTo(groupSetUp, newConfigureCommand(environment), newAwaitMigrationsCommand(environment),
 		newSubscribeCommand(environment), newUnsubscribeCommand(environment), newDeleteQueueCommand(environment))
 	addTo(groupSolver, cli.NewSolverCommand(environment), cli.NewRollTurnsCommand(environment),
@@ -60,6 +61,7 @@ a currency they have too much of and receives, for the same value, one that they
 	addTo(groupParts, cli.NewPartCommands(environment)...)
 	addTo(groupInside, newCurrenciesCommand(environment), cli.NewConfigCommand(environment, setUpSettings()),
 		cli.NewVerifyShardContentCommand(environment))
+	addTo(groupWorld, newDemoCommand(), newWorldCommand(environment))
 	return root
 }
 
