@@ -105,6 +105,13 @@ func (m *measuring) end(ctx context.Context, stage Stage, took time.Duration) er
 }
 
 func (m *measuring) learn(ctx context.Context) error {
+	err := m.poll(ctx, "starting the workers", setUpPatience, func(ctx context.Context) (bool, error) {
+		_, err := m.messagesSoFar(ctx)
+		return err == nil, err
+	})
+	if err != nil {
+		return err
+	}
 	started := time.Now()
 	if err := m.begin(ctx, Learning); err != nil {
 		return err
