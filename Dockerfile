@@ -29,6 +29,8 @@ LABEL org.opencontainers.image.title="Circular Trade" \
 RUN apk add --no-cache ca-certificates postgresql-client
 COPY --from=build /out/trade /usr/local/bin/
 COPY deploy/entrypoint.sh /usr/local/bin/
+# What docs/upgrading.md and docs/backups.md have operators run with psql.
+COPY sql/operators /usr/local/share/circular-trade
 # A number, so that it can be seen without looking into the image that this is not root.
 USER 10001:10001
 WORKDIR /tmp

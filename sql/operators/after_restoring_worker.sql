@@ -7,8 +7,8 @@
 --
 -- The database does not know any more which transfers have been made since that moment. Were they made again, somebody
 -- would be paid twice, with the tokens of others. So everything that is under way is taken out of the tables from which
--- the worker works, into tables whose names begin with kept_. The tokens stay where they are: on sellers' accounts, or
--- on those of collectors. It can be run again, and does nothing then.
+-- the worker works, and kept in the table kept_record. The tokens stay where they are: on sellers' accounts, or on those
+-- of collectors. Never run it when the worker has been started again: it would take away what is really under way.
 \set ON_ERROR_STOP on
 BEGIN;
 
@@ -25,34 +25,36 @@ FROM collector, worker_identity
 WHERE starts_with(collector.hash::INTEGER::BIT(16)::TEXT, translate(worker_identity.routing_key, '.#', ''))
 ON CONFLICT DO NOTHING;
 
+-- What is taken out, with the time at which that was done.
+CREATE TABLE IF NOT EXISTS kept_record (kept_at TIMESTAMPTZ NOT NULL, table_name TEXT NOT NULL, record JSONB NOT NULL);
+
 -- Locks of turns that the worker has not been told the outcome of stay: it will be told, and act.
-CREATE TABLE IF NOT EXISTS kept_account_lock (LIKE account_lock);
 WITH taken AS (
     DELETE FROM account_lock
     WHERE released_at IS NULL AND turn_id IN (SELECT turn_id FROM worker_turn WHERE phase = 3 AND subphase > 0)
     RETURNING *
 )
-INSERT INTO kept_account_lock SELECT * FROM taken;
+INSERT INTO kept_record SELECT now(), 'account_lock', to_jsonb(taken) FROM taken;
 
-CREATE TABLE IF NOT EXISTS kept_worker_collecting (LIKE worker_collecting);
-WITH taken AS (DELETE FROM worker_collecting RETURNING *) INSERT INTO kept_worker_collecting SELECT * FROM taken;
+WITH taken AS (DELETE FROM worker_collecting RETURNING *)
+INSERT INTO kept_record SELECT now(), 'worker_collecting', to_jsonb(taken) FROM taken;
 
-CREATE TABLE IF NOT EXISTS kept_worker_sending (LIKE worker_sending);
-WITH taken AS (DELETE FROM worker_sending RETURNING *) INSERT INTO kept_worker_sending SELECT * FROM taken;
+WITH taken AS (DELETE FROM worker_sending RETURNING *)
+INSERT INTO kept_record SELECT now(), 'worker_sending', to_jsonb(taken) FROM taken;
 
-CREATE TABLE IF NOT EXISTS kept_worker_receiving (LIKE worker_receiving);
-WITH taken AS (DELETE FROM worker_receiving RETURNING *) INSERT INTO kept_worker_receiving SELECT * FROM taken;
+WITH taken AS (DELETE FROM worker_receiving RETURNING *)
+INSERT INTO kept_record SELECT now(), 'worker_receiving', to_jsonb(taken) FROM taken;
 
-CREATE TABLE IF NOT EXISTS kept_worker_dispatching (LIKE worker_dispatching);
-WITH taken AS (DELETE FROM worker_dispatching RETURNING *) INSERT INTO kept_worker_dispatching SELECT * FROM taken;
+WITH taken AS (DELETE FROM worker_dispatching RETURNING *)
+INSERT INTO kept_record SELECT now(), 'worker_dispatching', to_jsonb(taken) FROM taken;
 
-CREATE TABLE IF NOT EXISTS kept_dispatching_status (LIKE dispatching_status);
-WITH taken AS (DELETE FROM dispatching_status RETURNING *) INSERT INTO kept_dispatching_status SELECT * FROM taken;
+WITH taken AS (DELETE FROM dispatching_status RETURNING *)
+INSERT INTO kept_record SELECT now(), 'dispatching_status', to_jsonb(taken) FROM taken;
 
-CREATE TABLE IF NOT EXISTS kept_transfer_attempt (LIKE transfer_attempt);
-WITH taken AS (DELETE FROM transfer_attempt RETURNING *) INSERT INTO kept_transfer_attempt SELECT * FROM taken;
+WITH taken AS (DELETE FROM transfer_attempt RETURNING *)
+INSERT INTO kept_record SELECT now(), 'transfer_attempt', to_jsonb(taken) FROM taken;
 
-CREATE TABLE IF NOT EXISTS kept_creditor_participation (LIKE creditor_participation);
-WITH taken AS (DELETE FROM creditor_participation RETURNING *) INSERT INTO kept_creditor_participation SELECT * FROM taken;
+WITH taken AS (DELETE FROM creditor_participation RETURNING *)
+INSERT INTO kept_record SELECT now(), 'creditor_participation', to_jsonb(taken) FROM taken;
 
 COMMIT;

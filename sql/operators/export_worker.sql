@@ -4,7 +4,7 @@
 --     psql "$WORKER_POSTGRES_URL" -f export_worker.sql
 --
 -- It makes a CSV file for each of six tables, and one with a number, in the current directory. It stops at tokens that
--- are still on their way, because what is known about these does not go along.
+-- are still on their way, and at messages that have not been sent, because these do not go along.
 \set ON_ERROR_STOP on
 BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
 
@@ -19,6 +19,23 @@ SELECT :locks + :statuses + :attempts > 0 AS is_busy \gset
     \warn 'Let the worker finish them, before it is stopped.'
     DO $$ BEGIN RAISE EXCEPTION 'there is something under way'; END $$;
 \endif
+
+-- Messages wait in one table, or in one table a type whose name ends with "_signal". Tasks are messages to oneself.
+DO $$
+DECLARE
+    waiting TEXT;
+    is_empty BOOLEAN;
+BEGIN
+    FOR waiting IN
+        SELECT tablename FROM pg_tables
+        WHERE schemaname = current_schema() AND (tablename IN ('outbox', 'collector_task') OR tablename LIKE '%\_signal')
+    LOOP
+        EXECUTE format('SELECT NOT EXISTS (SELECT FROM %I)', waiting) INTO is_empty;
+        IF NOT is_empty THEN
+            RAISE EXCEPTION 'there are messages in the table %: let them be sent before all is stopped', waiting;
+        END IF;
+    END LOOP;
+END $$;
 
 \copy (SELECT creditor_id, debtor_id, latest_ledger_update_id, latest_ledger_update_ts, account_id, account_id_is_obsolete, creation_date, principal, last_transfer_number, latest_policy_update_id, latest_policy_update_ts, policy_name, min_principal, max_principal, peg_debtor_id, peg_exchange_rate, latest_flags_update_id, latest_flags_update_ts, config_flags FROM trading_policy) TO 'trading_policy.csv' WITH (FORMAT csv, HEADER)
 \copy (SELECT creditor_id, debtor_id, configured_at FROM needed_worker_account) TO 'needed_worker_account.csv' WITH (FORMAT csv, HEADER)
