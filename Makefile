@@ -14,6 +14,8 @@ DEMO_DIR ?= demo-output
 SEED ?= 1
 SEEDS ?= 0
 SOAK_DIR ?= soak-output
+# In a town, there is not much on its way at any moment.
+SOAK_MARKET ?= --customers 300 --currencies 12
 
 .PHONY: help
 help: ## List the tasks.
@@ -76,12 +78,13 @@ tools: .bin/benchstat .bin/dockerfile-lint .bin/gofumpt .bin/golangci-lint .bin/
 
 .PHONY: demo
 demo: ensure-go ## Watch a trading turn in a simulated town, on servers of its own; ARGS are passed on to trade demo.
-	@$(if $(findstring --faults,$(ARGS)),,scripts/services) go run ./cmd/trade demo --dir $(DEMO_DIR) $(ARGS)
+	@CGO_ENABLED=0 go build -o bin/trade ./cmd/trade
+	@$(if $(findstring --faults,$(ARGS)),,scripts/services) bin/trade demo --dir $(DEMO_DIR) $(ARGS)
 
 .PHONY: soak
 soak: ensure-go ## Kill processes and servers at random in a storm, SEEDS times from SEED on, or until something is wrong.
 	@mkdir -p $(SOAK_DIR) && go build -o $(SOAK_DIR)/trade-$(SEED) ./cmd/trade
-	@scripts/soak $(SOAK_DIR)/trade-$(SEED) $(SOAK_DIR) $(SEED) $(SEEDS) $(ARGS)
+	@scripts/soak $(SOAK_DIR)/trade-$(SEED) $(SOAK_DIR) $(SEED) $(SEEDS) $(or $(ARGS),$(SOAK_MARKET))
 
 .PHONY: clean
 clean: ## Remove all that these tasks have made.

@@ -73,6 +73,9 @@ func Run(ctx context.Context, settings Settings) (err error) {
 	if err := os.MkdirAll(settings.Dir, 0o755); err != nil {
 		return err
 	}
+	if err := os.Remove(filepath.Join(settings.Dir, reportFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err // that of an earlier run would be taken for that of this one
+	}
 	s := &show{
 		Settings: settings, screen: newScreen(settings.Out, settings.IsTerminal),
 		pace: paceOf(&settings.Scenario, settings.Faults),
@@ -87,6 +90,10 @@ func Run(ctx context.Context, settings Settings) (err error) {
 		s.tellOfTrouble()
 	}
 	if err != nil {
+		if ctx.Err() == nil { // nobody wants to stop it: what there is may tell why
+			_, failure := s.judge(ctx)
+			err = errors.Join(err, failure)
+		}
 		return err
 	}
 	ok, err := s.tell(ctx)
@@ -155,6 +162,7 @@ func (s *show) newWorld(ctx context.Context) (*world.World, error) {
 	w, err := world.New(ctx, world.Settings{
 		BrokerURL: s.BrokerURL, Scenario: s.Scenario, Profile: s.Profile, Seed: s.Seed,
 		Journal: journal, Log: slog.New(slog.NewTextHandler(log, nil)),
+		Kept: 1e-3, // a hundredth of that is cut off each transfer, and the tokens move within minutes
 	})
 	if err != nil {
 		return nil, fmt.Errorf("making the world: %w", err)

@@ -41,12 +41,13 @@ func (s stage) after(other stage) bool {
 type serverFault struct {
 	stage   stage
 	delay   time.Duration // after the beginning of the stage
-	orderly bool          // it is stopped; otherwise it is killed
+	orderly bool          // it is stopped; otherwise it freezes, and is killed
 	away    time.Duration // before it is started again
 }
 
-// serverFaults returns what happens to a server in a run. It is killed once. In half of all runs, it ends once more, in one
-// way or the other. It is all decided by the seed.
+// serverFaults returns what happens to a server in a run. It is killed once while tokens move: then most messages are on
+// their way, and what is lost of these is not repeated by anybody. In half of all runs, it ends once more, at any time, in
+// one way or the other. It is all decided by the seed.
 func serverFaults(seed uint64, kind serverKind, turns int, pace pace) []serverFault {
 	random := rand.New(rand.NewPCG(seed, serverStreams[kind]))
 	moments := stages(turns)
@@ -54,6 +55,9 @@ func serverFaults(seed uint64, kind serverKind, turns int, pace pace) []serverFa
 	for i := range faults {
 		f := &faults[i]
 		f.stage = moments[random.IntN(len(moments))]
+		if i == 0 {
+			f.stage = stage{turn: 1 + random.IntN(turns), part: moving}
+		}
 		f.delay = time.Duration(random.Int64N(int64(pace.length(f.stage))))
 		f.away = time.Duration(random.Int64N(int64(2 * time.Second)))
 		f.orderly = i > 0 && random.IntN(2) == 0
@@ -89,19 +93,24 @@ func (p pace) length(s stage) time.Duration {
 	}
 }
 
-// kills decides which process is killed next, and when.
+// kills decides which process is killed next, and when. In each round, everybody is killed once.
 type kills struct {
 	random  *rand.Rand
 	victims []string
+	killed  int // of the victims, in this round
 }
 
 func newKills(seed uint64, victims []string) *kills {
-	return &kills{random: rand.New(rand.NewPCG(seed, killStream)), victims: victims}
+	return &kills{random: rand.New(rand.NewPCG(seed, killStream)), victims: slices.Clone(victims)}
 }
 
 // next returns a process, and how long to wait before it is killed.
 func (k *kills) next() (pause time.Duration, victim string) {
 	const often, seldom = 200 * time.Millisecond, 2 * time.Second
 	pause = often + time.Duration(k.random.Int64N(int64(seldom-often)))
-	return pause, k.victims[k.random.IntN(len(k.victims))]
+	if k.killed %= len(k.victims); k.killed == 0 {
+		k.random.Shuffle(len(k.victims), func(i, j int) { k.victims[i], k.victims[j] = k.victims[j], k.victims[i] })
+	}
+	k.killed++
+	return pause, k.victims[k.killed-1]
 }

@@ -6,12 +6,27 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
+	"github.com/jackc/pgx/v5"
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/circular-trade/circular-trade/internal/world"
+	"github.com/circular-trade/circular-trade/internal/world/journal"
 )
 
 // leftovers returns what should not be there when all is over, apart from what the world sees.
-func (s *show) leftovers(ctx context.Context) (found []string, err error) {
+func (s *show) leftovers(ctx context.Context, report *world.Report) (found []string, err error) {
+	failures, err := s.stores.failures(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, failure := range failures {
+		found = append(found, "a market has not been cleared: "+failure)
+	}
+	if s.Faults && !slices.ContainsFunc(report.Turnovers, func(t journal.Turnover) bool { return t.Buyers > 0 }) {
+		found = append(found, "all wishes: nobody has traded, so the faults have shown nothing")
+	}
 	waiting, err := s.stores.unsent(ctx)
 	if err != nil {
 		return nil, err
@@ -19,15 +34,27 @@ func (s *show) leftovers(ctx context.Context) (found []string, err error) {
 	if waiting > 0 {
 		found = append(found, number(waiting)+" messages have not been sent")
 	}
-	dead, err := deadLetters(s.BrokerURL, s.Shards)
+	unhandled, dead, err := lettersLeft(s.BrokerURL, s.Shards)
 	if err != nil {
 		return nil, err
+	}
+	if unhandled > 0 {
+		found = append(found, number(unhandled)+" messages have not been handled")
 	}
 	if dead > 0 {
 		found = append(found, number(dead)+" messages could not be handled, and are in dead-letter queues")
 	}
 	crashes, err := s.fleet.crashes()
 	return append(found, crashes...), err
+}
+
+// failures returns why turns have ended without results.
+func (s *stores) failures(ctx context.Context) ([]string, error) {
+	rows, err := s.solver.Pool().Query(ctx, "SELECT failure FROM trade_turn_summary WHERE failure IS NOT NULL ORDER BY turn_id")
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[string])
 }
 
 // unsent returns the number of messages in outboxes.
@@ -42,25 +69,30 @@ func (s *stores) unsent(ctx context.Context) (total int, err error) {
 	return total, nil
 }
 
-// deadLetters returns the number of messages that no worker could handle.
-func deadLetters(brokerURL string, shards int) (total int, err error) {
+// lettersLeft returns the number of messages that wait for workers, and of those that no worker could handle. What a
+// worker is just handling is not counted.
+func lettersLeft(brokerURL string, shards int) (unhandled, dead int, err error) {
 	conn, err := amqp.Dial(brokerURL)
 	if err != nil {
-		return 0, fmt.Errorf("looking for dead letters: %w", err)
+		return 0, 0, fmt.Errorf("looking for messages: %w", err)
 	}
 	defer func() { err = errors.Join(err, conn.Close()) }()
 	channel, err := conn.Channel()
 	if err != nil {
-		return 0, fmt.Errorf("looking for dead letters: %w", err)
+		return 0, 0, fmt.Errorf("looking for messages: %w", err)
 	}
 	for i := range shards {
-		queue, err := channel.QueueDeclarePassive(queueName(i)+".XQ", true, false, false, false, nil)
+		queue, err := channel.QueueDeclarePassive(queueName(i), true, false, false, false, nil)
 		if err != nil {
-			return 0, fmt.Errorf("looking for dead letters: %w", err)
+			return 0, 0, fmt.Errorf("looking for messages: %w", err)
 		}
-		total += queue.Messages
+		rejected, err := channel.QueueDeclarePassive(queueName(i)+".XQ", true, false, false, false, nil)
+		if err != nil {
+			return 0, 0, fmt.Errorf("looking for messages: %w", err)
+		}
+		unhandled, dead = unhandled+queue.Messages, dead+rejected.Messages
 	}
-	return total, nil
+	return unhandled, dead, nil
 }
 
 // crashes returns which processes have said that something in them has crashed. Most of them go on nevertheless.

@@ -127,8 +127,12 @@ func (s *server) start(ctx context.Context) error {
 	return nil
 }
 
+// freezeSeconds is how long a server does nothing before it is killed. What is sent to it meanwhile has not been answered,
+// so nobody may take it for done.
+const freezeSeconds = "1.5"
+
 func (s *server) arguments() []string {
-	arguments := []string{"--" + string(s.kind), s.directory}
+	arguments := []string{"--freeze", freezeSeconds, "--" + string(s.kind), s.directory}
 	if s.kind == postgresServer {
 		return append([]string{"--durable"}, arguments...)
 	}

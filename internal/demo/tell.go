@@ -9,6 +9,9 @@ import (
 	"strings"
 )
 
+// reportFile is the name of the file with the report about the latest market.
+const reportFile = "report.html"
+
 // tell prints what has happened, and writes the report. It returns whether all has been as it should be.
 func (s *show) tell(ctx context.Context) (ok bool, err error) {
 	s.screen.title("What happened to some of them")
@@ -29,7 +32,7 @@ func (s *show) tell(ctx context.Context) (ok bool, err error) {
 	if ok, err = s.judge(ctx); err != nil {
 		return false, err
 	}
-	page := filepath.Join(s.Dir, "report.html")
+	page := filepath.Join(s.Dir, reportFile)
 	latest, err := s.stores.turnID(ctx, s.Turns)
 	if err != nil {
 		return false, err
@@ -50,7 +53,7 @@ func (s *show) judge(ctx context.Context) (ok bool, err error) {
 		return false, err
 	}
 	s.screen.write("\n%s\n", &text)
-	leftovers, err := s.leftovers(ctx)
+	leftovers, err := s.leftovers(ctx, &report)
 	if err != nil {
 		return false, err
 	}

@@ -26,7 +26,7 @@ func (s *show) poll(ctx context.Context, what string, patience time.Duration, lo
 		}
 		select {
 		case <-ctx.Done():
-			return errors.Join(fmt.Errorf("%s has not come to its end: %w", what, ctx.Err()), err)
+			return errors.Join(fmt.Errorf("%s has not come to its end: %w; in the end: %s", what, ctx.Err(), s.screen.latest), err)
 		case <-time.After(often):
 		}
 	}

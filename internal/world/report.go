@@ -62,7 +62,11 @@ func (s *simulation) report(r *Report) {
 	r.Turnovers = s.checker.Turnovers()
 	r.Verdicts = s.checker.Verdicts()
 	if s.settled {
-		r.Verdicts = s.checker.FinalVerdicts(journal.Leniency{Losses: s.profile.losesTrades()})
+		leniency := journal.Leniency{Losses: s.profile.losesTrades(), Kept: s.kept}
+		if s.profile.Freedoms.FailForGood > 0 {
+			leniency.Kept = 0 // what has been refused for good stays with collectors
+		}
+		r.Verdicts = s.checker.FinalVerdicts(leniency)
 	}
 	for t, n := range s.traffic {
 		if t.heard {
@@ -154,8 +158,11 @@ func (r *Report) Write(out io.Writer) error {
 	for i := range r.Verdicts {
 		v := &r.Verdicts[i]
 		sign := "holds"
-		if !v.OK() {
+		switch {
+		case !v.OK():
 			sign = "BROKEN"
+		case v.Cases == 0:
+			sign = "no case"
 		}
 		p("%s\t%s\t%d of %d\t%s\n", v.Check, sign, v.Cases-v.Failures, v.Cases, v.Statement)
 		for _, example := range v.Examples {

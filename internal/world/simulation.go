@@ -40,6 +40,7 @@ type simulation struct {
 	agentOut, notifications *link
 
 	checker *journal.Checker
+	kept    float64 // see Settings
 	journal journal.Recorder
 
 	past      bool // the time before the world begins

@@ -34,6 +34,7 @@ func setup(tb testing.TB, scenario Scenario, profile Profile, seed uint64) *benc
 		tb.Fatal(err)
 	}
 	b.simulation = newSimulation(&scenario, profile, seed, begin, newIssuers("https://x", scenario.Currencies), b.writer)
+	b.simulation.kept = 0.02 // what the service of these tests keeps, and a little more
 	b.service = newFakeService(b.route, b.timeline.Now)
 	return b
 }

@@ -29,6 +29,10 @@ type Settings struct {
 	Journal   io.Writer // gets the journal, a line an entry; nil: nobody does
 	Log       *slog.Logger
 
+	// Kept is the share of what sellers give that the service may keep: what it cuts off each transfer, and what negative
+	// interest can take while the tokens move. 0: nobody looks.
+	Kept float64
+
 	// Address is where the issuers' website listens, as host:port. Empty: on any free port of the loopback interface.
 	Address string
 	// Host is the name or the IP address by which others reach the website. It is in all locators, and in the
@@ -118,6 +122,7 @@ func (w *World) Start(ctx context.Context) error {
 		recorder = w.writer
 	}
 	sim := newSimulation(&w.settings.Scenario, w.settings.Profile, w.settings.Seed, time.Now(), w.issuers, recorder)
+	sim.kept = w.settings.Kept
 	w.mu.Lock()
 	w.sim = sim
 	w.mu.Unlock()

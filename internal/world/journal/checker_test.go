@@ -246,8 +246,8 @@ func TestAllIsWell(t *testing.T) {
 			t.Errorf("a verdict says nothing: %+v", v)
 		}
 	}
-	if len(verdicts) != 20 {
-		t.Errorf("%d verdicts, want C1 to C9, ten about the service, and P1", len(verdicts))
+	if len(verdicts) != 21 {
+		t.Errorf("%d verdicts, want C1 to C9, ten about the service, P1 and P2", len(verdicts))
 	}
 }
 
@@ -676,6 +676,16 @@ func TestLeniency(t *testing.T) {
 	s.request(seller, 1)
 	if got := broken(judge(s.entries, journal.Leniency{Losses: true})); !slices.Equal(got, []string{"M8"}) {
 		t.Errorf("a seller's lock is left: %v are broken", got)
+	}
+}
+
+// The seller of the turn has given 2500 tokens, of which the buyer has got 2400.
+func TestTokensThatStayWithCollectors(t *testing.T) {
+	t.Parallel()
+	for kept, want := range map[float64][]string{0: nil, 0.05: nil, 0.03: {"P2"}} {
+		if got := broken(judge(aTurn().entries, journal.Leniency{Kept: kept})); !slices.Equal(got, want) {
+			t.Errorf("%g may be kept: %v are broken, want %v", kept, got, want)
+		}
 	}
 }
 

@@ -9,6 +9,9 @@ type Leniency struct {
 	// Losses tells that messages have been lost, or transfers rejected for good, so that some buyers may not have been
 	// paid. Their locks, which hold no tokens, stay for months.
 	Losses bool
+
+	// Kept is the share of what sellers have given that may stay with collectors, apart from parts of tokens. 0: any.
+	Kept float64
 }
 
 // FinalVerdicts returns the verdicts at the quiet end of a run, when no fault is going on, and everything that was due
@@ -20,6 +23,9 @@ func (c *Checker) FinalVerdicts(l Leniency) []Verdict {
 	}
 	final.checkAccounts()
 	final.checkTransfers(l)
+	if l.Kept > 0 {
+		final.checkTurnovers(l.Kept)
+	}
 	return final.verdicts.list()
 }
 
@@ -66,6 +72,20 @@ func (c *Checker) checkTransfers(l Leniency) {
 				c.explain(m23, c.latest, "%v: %d transfers of request %d are left",
 					t.Account, open, r.message.CoordinatorRequestID)
 			}
+		}
+	}
+}
+
+// checkTurnovers wants that what sellers have given has reached buyers. Collectors keep some of each transfer: the cut,
+// what negative interest could have taken meanwhile, and parts of tokens (transfers.md, section 4.4).
+func (c *Checker) checkTurnovers(share float64) {
+	const tokens = 2 // of each transfer
+	for _, t := range c.Turnovers() {
+		kept := t.Collected - t.Dispatched
+		transfers := int64(t.Sellers + t.Sendings + t.Buyers)
+		if c.fails(p2, float64(kept) <= share*float64(t.Collected)+float64(tokens*transfers)) {
+			c.explain(p2, c.latest, "turn %d, currency %d: %d sellers have given %d, and %d buyers have got %d",
+				t.Turn, t.Debtor, t.Sellers, t.Collected, t.Buyers, t.Dispatched)
 		}
 	}
 }

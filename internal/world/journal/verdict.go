@@ -29,6 +29,7 @@ const (
 	m16
 	m23
 	p1
+	p2
 	checks // how many there are
 )
 
@@ -54,6 +55,7 @@ var statements = [checks]struct{ name, text string }{
 	m16: {"M16", "Nothing is committed under an interest rate that its sender did not know."},
 	m23: {"M23", "Copies of requests leave no transfers behind."},
 	p1:  {"P1", "Peers understand, and accept, every message of the service."},
+	p2:  {"P2", "In the end, buyers have got what sellers have given, but for what the service may keep."},
 }
 
 // A Verdict tells how a check has turned out.
