@@ -87,8 +87,10 @@ func (r *Roller) outbox(ctx context.Context) (counts, oldest []byte, err error) 
 	}
 	countOf, oldestOf := map[string]int{}, map[string]time.Time{}
 	for _, backlog := range backlogs {
-		countOf[backlog.Type] = min(backlog.Pending+backlog.Returned, outbox.MaxCounted)
-		oldestOf[backlog.Type] = backlog.OldestAt
+		countOf[backlog.Type] = min(countOf[backlog.Type]+backlog.Records, outbox.MaxCounted)
+		if oldest, known := oldestOf[backlog.Type]; !known || backlog.OldestAt.Before(oldest) {
+			oldestOf[backlog.Type] = backlog.OldestAt
+		}
 	}
 	counts, err = json.Marshal(countOf)
 	if err != nil {

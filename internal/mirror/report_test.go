@@ -48,6 +48,9 @@ func TestReport(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// The broker has returned one of them.
+	n.inWorker(t, `UPDATE outbox SET retry_at = now(), appended_at = now() - INTERVAL '1 hour'
+		WHERE id = (SELECT max(id) FROM outbox WHERE type = 'NeededCollector')`)
 	n.rollAt(t, collectionStart)
 	mustHold(t, n.solver.DB, reportQuery, `(0.1.#,v1.2.3,"2026-03-10 03:11:00+00",70000,3,10,`+
 		`"{""DiscoverDebtor"": 1, ""NeededCollector"": 2}","{DiscoverDebtor,NeededCollector}",1,2,3)`)

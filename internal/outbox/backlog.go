@@ -14,15 +14,16 @@ import (
 // MaxCounted is how far messages are counted: of more than that, the exact number does not matter.
 const MaxCounted = 100000
 
-// A Backlog is what waits in the outbox of the messages of one type.
+// A Backlog is what waits in the outbox of the messages of one type: those to be sent at once, or those that the broker
+// has returned.
 type Backlog struct {
 	Type     string
-	Pending  int       // to be sent at once, at most MaxCounted
-	Returned int       // returned by the broker, and to be sent again after a pause, at most MaxCounted
+	Returned bool      // by the broker, and to be sent again after a pause
+	Records  int       // at most MaxCounted
 	OldestAt time.Time // when the oldest message was appended, as far as they were counted
 }
 
-// Backlogs returns the backlogs of those types of which there are messages.
+// Backlogs returns the backlogs in which there are messages.
 func Backlogs(ctx context.Context, db *workerdb.DB) ([]Backlog, error) {
 	var backlogs []Backlog
 	err := db.InReadCommittedTx(ctx, "count_outbox", func(ctx context.Context, tx *workerdb.Tx) error {
@@ -32,7 +33,7 @@ func Backlogs(ctx context.Context, db *workerdb.DB) ([]Backlog, error) {
 		rows, err := tx.OutboxBacklog(ctx, workerdb.OutboxBacklogParams{Types: Types(), AtMost: MaxCounted})
 		backlogs = make([]Backlog, len(rows))
 		for i, row := range rows {
-			backlogs[i] = Backlog{row.Type, int(row.Pending), int(row.Returned), row.OldestAt}
+			backlogs[i] = Backlog{row.Type, row.Returned, int(row.Records), row.OldestAt}
 		}
 		return err
 	})
@@ -98,7 +99,8 @@ var (
 		"Messages in the outbox, counted up to a limit: those to be sent at once, and those returned by the broker.",
 		[]string{"type", "state"}, nil)
 	backlogAge = prometheus.NewDesc("trade_outbox_oldest_record_age_seconds",
-		"Age of the oldest message in the outbox.", []string{"type"}, nil)
+		"Age of the oldest message in the outbox: of those to be sent at once, and of those returned by the broker.",
+		[]string{"type", "state"}, nil)
 )
 
 // collectTimeout bounds the time that a collection takes.
@@ -119,17 +121,20 @@ func (c *BacklogCollector) Collect(values chan<- prometheus.Metric) {
 		c.logger.WarnContext(ctx, "there are no metrics of the outbox", slog.Any("error", err))
 		return
 	}
-	byType := map[string]Backlog{}
+	states := map[bool]string{false: "pending", true: "returned"}
+	type key struct{ messageType, state string }
+	found := map[key]Backlog{}
 	for _, backlog := range backlogs {
-		byType[backlog.Type] = backlog
+		found[key{backlog.Type, states[backlog.Returned]}] = backlog
 	}
 	for _, name := range Types() {
-		backlog, age := byType[name], 0.0
-		if !backlog.OldestAt.IsZero() {
-			age = max(0, time.Since(backlog.OldestAt).Seconds())
+		for _, state := range states {
+			backlog, age := found[key{name, state}], 0.0
+			if !backlog.OldestAt.IsZero() {
+				age = max(0, time.Since(backlog.OldestAt).Seconds())
+			}
+			values <- prometheus.MustNewConstMetric(backlogRecords, prometheus.GaugeValue, float64(backlog.Records), name, state)
+			values <- prometheus.MustNewConstMetric(backlogAge, prometheus.GaugeValue, age, name, state)
 		}
-		values <- prometheus.MustNewConstMetric(backlogRecords, prometheus.GaugeValue, float64(backlog.Pending), name, "pending")
-		values <- prometheus.MustNewConstMetric(backlogRecords, prometheus.GaugeValue, float64(backlog.Returned), name, "returned")
-		values <- prometheus.MustNewConstMetric(backlogAge, prometheus.GaugeValue, age, name)
 	}
 }

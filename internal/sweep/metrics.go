@@ -1,15 +1,18 @@
 package sweep
 
 import (
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 )
 
 // Metrics tell how sweeps are getting on. The sweepers of a process share them.
 type Metrics struct {
-	deleted  *prometheus.CounterVec
-	passes   *prometheus.CounterVec
-	progress *prometheus.GaugeVec
+	deleted    *prometheus.CounterVec
+	passes     *prometheus.CounterVec
+	progress   *prometheus.GaugeVec
+	latestPass *prometheus.GaugeVec
 }
 
 // The reasons for which rows are deleted.
@@ -35,7 +38,17 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Name: "trade_sweep_progress_ratio",
 			Help: "How far a sweep has got with its table: 0 at the beginning of a pass, 1 at the end.",
 		}, []string{"table"}),
+		latestPass: factory.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "trade_sweep_latest_pass_timestamp_seconds",
+			Help: "When the end of a table has been reached, or since when it is being swept, whatever came later.",
+		}, []string{"table"}),
 	}
+}
+
+// passed tells that a pass through a table ends, or that the first one begins. Tables that are not swept have no such
+// time.
+func (m *Metrics) passed(table string, now time.Time) {
+	m.latestPass.WithLabelValues(table).Set(float64(now.UnixMilli()) / 1000)
 }
 
 // of shows the metrics of a table from now on.

@@ -239,3 +239,22 @@ func (w *world) metric(name string, labels map[string]string) float64 {
 	w.Fatalf("there is no metric %s%v", name, labels)
 	return 0
 }
+
+// gauges returns the values of a gauge, by table.
+func (w *world) gauges(name string) map[string]float64 {
+	w.Helper()
+	families, err := w.registry.Gather()
+	if err != nil {
+		w.Fatal(err)
+	}
+	values := map[string]float64{}
+	for _, family := range families {
+		if family.GetName() != name {
+			continue
+		}
+		for _, m := range family.GetMetric() {
+			values[m.GetLabel()[0].GetValue()] = m.GetGauge().GetValue()
+		}
+	}
+	return values
+}

@@ -55,6 +55,7 @@ func (s *Sweeper) run(ctx context.Context) error {
 		<-ctx.Done()
 		return nil
 	}
+	w.Metrics.passed(w.table.name, w.Now())
 	if err := w.measure(ctx); err != nil {
 		return err
 	}
@@ -180,6 +181,7 @@ func (w *walk) step(ctx context.Context, stretch int64) error {
 	w.page = after
 	if w.page >= w.pages {
 		w.metrics.passes.Inc()
+		w.Metrics.passed(w.table.name, now)
 	}
 	w.metrics.at(min(w.page, w.pages), w.pages)
 	return nil

@@ -194,8 +194,8 @@ func (q *Queries) LockReturned(ctx context.Context, arg LockReturnedParams) ([]L
 const outboxBacklog = `-- name: OutboxBacklog :many
 SELECT
     counted.type::TEXT AS type,
-    count(*) FILTER (WHERE NOT message.returned) AS pending,
-    count(*) FILTER (WHERE message.returned) AS returned,
+    message.returned::BOOLEAN AS returned,
+    count(*) AS records,
     min(message.appended_at)::TIMESTAMPTZ AS oldest_at
 FROM
     unnest($1::TEXT[]) AS counted (type),
@@ -216,7 +216,7 @@ FROM
             LIMIT $2::BIGINT
         )
     ) AS message
-GROUP BY counted.type
+GROUP BY counted.type, message.returned
 `
 
 type OutboxBacklogParams struct {
@@ -226,13 +226,13 @@ type OutboxBacklogParams struct {
 
 type OutboxBacklogRow struct {
 	Type     string
-	Pending  int64
-	Returned int64
+	Returned bool
+	Records  int64
 	OldestAt time.Time
 }
 
-// Counts messages, up to a limit for each type, and finds the oldest of those that it has counted. Types of which there
-// are no messages are left out.
+// Counts messages, those to be sent at once and those returned by the broker, up to a limit for each type, and finds the
+// oldest of those that it has counted. Where there are no messages, there is no row.
 func (q *Queries) OutboxBacklog(ctx context.Context, arg OutboxBacklogParams) ([]OutboxBacklogRow, error) {
 	rows, err := q.db.Query(ctx, outboxBacklog, arg.Types, arg.AtMost)
 	if err != nil {
@@ -244,8 +244,8 @@ func (q *Queries) OutboxBacklog(ctx context.Context, arg OutboxBacklogParams) ([
 		var i OutboxBacklogRow
 		if err := rows.Scan(
 			&i.Type,
-			&i.Pending,
 			&i.Returned,
+			&i.Records,
 			&i.OldestAt,
 		); err != nil {
 			return nil, err

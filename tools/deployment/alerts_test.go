@@ -97,6 +97,9 @@ type alertsTest struct {
 	} `json:"promql_expr_test"`
 }
 
+// testName is the name of a test: the alert, whether it fires, and when.
+var testName = regexp.MustCompile(`^(\w+) (fires|does not fire)(, .+)?$`)
+
 // Alerts fire when they should, and each has a test in which it does, and one in which it does not. What they then say
 // has no gaps.
 func TestAlertsFire(t *testing.T) {
@@ -114,18 +117,21 @@ func TestAlertsFire(t *testing.T) {
 		t.Fatal(err)
 	}
 	rules, every := alerts(t), duration(t, file.EvaluationInterval)
-	untested := map[string]bool{}
+	known, untested, tests := map[string]bool{}, map[string]bool{}, map[string]bool{}
 	for _, rule := range rules {
-		untested[rule.Alert+" fires"], untested[rule.Alert+" does not fire"] = true, true
+		known[rule.Alert], untested[rule.Alert+" fires"], untested[rule.Alert+" does not fire"] = true, true, true
 	}
 	for _, test := range file.Tests {
-		if !untested[test.Name] {
-			t.Errorf("%s: there is no such alert, or two tests", test.Name)
+		parts := testName.FindStringSubmatch(test.Name)
+		if len(parts) == 0 || !known[parts[1]] || tests[test.Name] {
+			t.Errorf("%q: there is no such alert, or two tests", test.Name)
+			continue
 		}
-		delete(untested, test.Name)
+		tests[test.Name] = true
+		delete(untested, parts[1]+" "+parts[2])
 		t.Run(test.Name, func(t *testing.T) {
 			t.Parallel()
-			test.run(t, rules, every)
+			test.run(t, rules, every, parts[1], parts[2] == "fires")
 		})
 	}
 	if len(untested) > 0 {
@@ -144,7 +150,8 @@ func duration(t *testing.T, text string) time.Duration {
 
 var engine = promql.NewEngine(promql.EngineOpts{MaxSamples: 10_000_000, Timeout: time.Minute, Parser: language})
 
-func (test *alertsTest) run(t *testing.T, rules []rulefmt.Rule, every time.Duration) {
+// run runs a test of an alert, which should fire or not.
+func (test *alertsTest) run(t *testing.T, rules []rulefmt.Rule, every time.Duration, name string, shouldFire bool) {
 	t.Helper()
 	var stored memory
 	for _, input := range test.InputSeries {
@@ -156,33 +163,32 @@ func (test *alertsTest) run(t *testing.T, rules []rulefmt.Rule, every time.Durat
 	expectation := test.Expectations[0]
 	end := time.Unix(0, 0).Add(duration(t, expectation.EvalTime))
 	// Whether an alert is tested that fires or not, all of them are evaluated: others must not fire.
-	var firing []string
+	firing := map[string]int{}
 	for _, rule := range rules {
-		if rule.Alert == "TradeSolverAbsent" && !strings.HasPrefix(test.Name, rule.Alert) {
+		if rule.Alert == "TradeSolverAbsent" && name != rule.Alert {
 			continue // most tests are not about a solver, so there is none
 		}
-		if fires(t, &stored, rule, every, end) {
-			firing = append(firing, rule.Alert)
+		if n := countFiring(t, &stored, rule, every, end); n > 0 {
+			firing[rule.Alert] = n
 		}
 	}
-	var want []string
+	want := map[string]int{}
 	for _, sample := range expectation.Samples {
-		want = append(want, strings.TrimSuffix(strings.TrimPrefix(sample.Labels, `{alertname="`), `"}`))
+		want[strings.TrimSuffix(strings.TrimPrefix(sample.Labels, `{alertname="`), `"}`)] = int(sample.Value)
 	}
-	if !slices.Equal(firing, want) {
-		t.Errorf("firing are %q, want %q", firing, want)
+	if !maps.Equal(firing, want) {
+		t.Errorf("firing are %v, want %v", firing, want)
 	}
-	name, _, _ := strings.Cut(test.Name, " ")
-	if shouldFire := strings.HasSuffix(test.Name, " fires"); slices.Contains(want, name) != shouldFire {
-		t.Errorf("expected are %q", want)
+	if _, expected := want[name]; expected != shouldFire {
+		t.Errorf("expected are %v", want)
 	}
 }
 
-// fires reports whether an alert fires at some time, and checks what it says then.
-func fires(t *testing.T, stored *memory, rule rulefmt.Rule, every time.Duration, end time.Time) bool {
+// countFiring returns how often an alert fires at some time, for different labels, and checks what it says then.
+func countFiring(t *testing.T, stored *memory, rule rulefmt.Rule, every time.Duration, end time.Time) int {
 	t.Helper()
 	since := map[uint64]time.Time{}
-	firing := false
+	firing := 0
 	for at := time.Unix(0, 0); !at.After(end); at = at.Add(every) {
 		query, err := engine.NewInstantQuery(t.Context(), stored, nil, rule.Expr, at)
 		if err != nil {
@@ -194,7 +200,7 @@ func fires(t *testing.T, stored *memory, rule rulefmt.Rule, every time.Duration,
 			t.Fatalf("%s: %v", rule.Alert, err)
 		}
 		active := map[uint64]time.Time{}
-		firing = false
+		firing = 0
 		for _, sample := range vector {
 			key := sample.Metric.Hash()
 			active[key] = at
@@ -202,7 +208,7 @@ func fires(t *testing.T, stored *memory, rule rulefmt.Rule, every time.Duration,
 				active[key] = begun
 			}
 			if at.Sub(active[key]) >= time.Duration(rule.For) {
-				firing = true
+				firing++
 				if at.Equal(end) {
 					checkWords(t, rule, sample)
 				}
@@ -227,7 +233,7 @@ func checkWords(t *testing.T, rule rulefmt.Rule, sample promql.Sample) {
 			t.Errorf("%s: the %s is %q, %v", rule.Alert, name, said, err)
 		}
 		for label := range labelsIn(text) {
-			if !sample.Metric.Has(label) && label != "shard" {
+			if !sample.Metric.Has(label) && label != "shard" && label != "namespace" {
 				t.Errorf("%s: the %s has the label %s, which is missing from %v", rule.Alert, name, label, sample.Metric)
 			}
 		}

@@ -27,18 +27,60 @@ type cluster struct {
 	variables   map[string]map[string]string // of config maps and secrets
 	monitor     *monitoringv1.PodMonitor
 	services    map[string]*corev1.Service
+	policies    map[string]*networkingv1.NetworkPolicy
+}
+
+// manifests are a copy of the manifests, which operators change as they are told.
+type manifests string
+
+func copyManifests(t *testing.T) manifests {
+	t.Helper()
+	directory := t.TempDir()
+	if err := os.CopyFS(directory, os.DirFS("../../deploy/kubernetes")); err != nil {
+		t.Fatal(err)
+	}
+	return manifests(directory)
+}
+
+// edit replaces a text, which must be there once, in the kustomization of a directory.
+func (m manifests) edit(t *testing.T, directory, old, replacement string) {
+	t.Helper()
+	name := filepath.Join(string(m), directory, "kustomization.yaml")
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(text), old); n != 1 {
+		t.Fatalf("%s has %d times\n%s", name, n, old)
+	}
+	if err := os.WriteFile(name, []byte(strings.Replace(string(text), old, replacement, 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// addShard adds the shard 1, a copy of the shard 0.
+func (m manifests) addShard(t *testing.T) {
+	t.Helper()
+	example := filepath.Join(string(m), "example")
+	if err := os.CopyFS(filepath.Join(example, "shard-1"), os.DirFS(filepath.Join(example, "shard-0"))); err != nil {
+		t.Fatal(err)
+	}
+	m.edit(t, "example/shard-1", `"-0"`, `"-1"`)
+	m.edit(t, "example/shard-1", `"0"`, `"1"`)
+	m.edit(t, "example", "  - shard-0\n", "  - shard-0\n  - shard-1\n")
 }
 
 // build builds the example. Whatever Kubernetes would not know is a failure.
-func build(t *testing.T) *cluster {
+func (m manifests) build(t *testing.T) *cluster {
 	t.Helper()
 	resources, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).
-		Run(filesys.MakeFsOnDisk(), "../../deploy/kubernetes/example")
+		Run(filesys.MakeFsOnDisk(), filepath.Join(string(m), "example"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	c := &cluster{
-		deployments: map[string]*appsv1.Deployment{}, variables: map[string]map[string]string{}, services: map[string]*corev1.Service{},
+		deployments: map[string]*appsv1.Deployment{}, variables: map[string]map[string]string{},
+		services: map[string]*corev1.Service{}, policies: map[string]*networkingv1.NetworkPolicy{},
 	}
 	for _, resource := range resources.Resources() {
 		text, err := resource.AsYAML()
@@ -77,7 +119,8 @@ func build(t *testing.T) *cluster {
 		case "Ingress.v1.networking.k8s.io":
 			into(&networkingv1.Ingress{})
 		case "NetworkPolicy.v1.networking.k8s.io":
-			into(&networkingv1.NetworkPolicy{})
+			c.policies[name] = &networkingv1.NetworkPolicy{}
+			into(c.policies[name])
 		case "PodDisruptionBudget.v1.policy":
 			into(&policyv1.PodDisruptionBudget{})
 		default:
@@ -112,7 +155,7 @@ var workloads = map[string]workload{
 // The workloads are those of the deployment contract, and their pods can do nothing that they need not.
 func TestWorkloads(t *testing.T) {
 	t.Parallel()
-	c := build(t)
+	c := copyManifests(t).build(t)
 	if len(c.deployments) != len(workloads) {
 		t.Errorf("there are %d deployments, want %d", len(c.deployments), len(workloads))
 	}
@@ -192,10 +235,15 @@ func portOf(container *corev1.Container, name string) int32 {
 	return 0
 }
 
-// Prometheus, the service, and the network policy find the pods.
+// Prometheus, if there is its operator, and the service find the pods.
 func TestSelectors(t *testing.T) {
 	t.Parallel()
-	c := build(t)
+	m := copyManifests(t)
+	if m.build(t).monitor != nil {
+		t.Error("there is a PodMonitor, which clusters without the operator refuse")
+	}
+	m.edit(t, "example", "\n# components: [../pod-monitor]\n", "\ncomponents: [../pod-monitor]\n")
+	c := m.build(t)
 	for name, d := range c.deployments {
 		if fmt.Sprint(d.Spec.Selector.MatchLabels) != fmt.Sprint(d.Spec.Template.Labels) {
 			t.Errorf("%s does not select its pods", name)
@@ -217,6 +265,46 @@ func TestSelectors(t *testing.T) {
 	// The alerts about processes that do not answer know the job by this name.
 	if !strings.Contains(c.monitor.Name, "circular-trade") {
 		t.Errorf("the job is called %s", c.monitor.Name)
+	}
+}
+
+// Nobody gets to the pods but for their status, and to the admin API from where the ingress controller is.
+func TestNetworkPolicies(t *testing.T) {
+	t.Parallel()
+	c := copyManifests(t).build(t)
+	if len(c.policies) != 2 {
+		t.Fatalf("there are %d network policies", len(c.policies))
+	}
+	for _, d := range c.deployments {
+		checkPolicy(t, c.policies["circular-trade"], d, true, "status")
+	}
+	for name, d := range c.deployments {
+		checkPolicy(t, c.policies["trade-web-server"], d, name == "trade-web-server", "http")
+	}
+	if from := c.policies["circular-trade"].Spec.Ingress[0].From; len(from) != 0 {
+		t.Errorf("Prometheus has to be in %v", from)
+	}
+	from := c.policies["trade-web-server"].Spec.Ingress[0].From
+	if len(from) != 1 || from[0].NamespaceSelector == nil || from[0].PodSelector != nil || from[0].IPBlock != nil ||
+		from[0].NamespaceSelector.MatchLabels["kubernetes.io/metadata.name"] != "ingress-nginx" {
+		t.Errorf("requests to the admin API may come from %v", from)
+	}
+}
+
+// checkPolicy checks whether a policy applies to the pods of a deployment, and that it lets others in at one port.
+func checkPolicy(t *testing.T, policy *networkingv1.NetworkPolicy, d *appsv1.Deployment, applies bool, port string) {
+	t.Helper()
+	selects := true
+	for label, value := range policy.Spec.PodSelector.MatchLabels {
+		selects = selects && d.Spec.Template.Labels[label] == value
+	}
+	if selects != applies {
+		t.Errorf("the policy %s applies to %s: %t", policy.Name, d.Name, selects)
+	}
+	if s := policy.Spec; len(s.Ingress) != 1 || len(s.Ingress[0].Ports) != 1 || s.Ingress[0].Ports[0].Port.String() != port ||
+		!slices.Equal(s.PolicyTypes, []networkingv1.PolicyType{networkingv1.PolicyTypeIngress}) ||
+		applies && portOf(&d.Spec.Template.Spec.Containers[0], port) == 0 {
+		t.Errorf("the policy %s lets others in at %v", policy.Name, s.Ingress)
 	}
 }
 
@@ -252,7 +340,7 @@ func (c *cluster) environment(t *testing.T, container *corev1.Container) map[str
 // Every container runs a command that there is, with variables that there are, and with all that it needs.
 func TestContainersAreConfigured(t *testing.T) {
 	t.Parallel()
-	c, program := build(t), filepath.Join(t.TempDir(), "trade")
+	c, program := copyManifests(t).build(t), filepath.Join(t.TempDir(), "trade")
 	build := exec.CommandContext(t.Context(), "go", "build", "-C", "../..", "-o", program, "./cmd/trade")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if output, err := build.CombinedOutput(); err != nil {

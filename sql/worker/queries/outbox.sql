@@ -66,12 +66,12 @@ WHERE outbox.id = postponed.id;
 VACUUM (SKIP_LOCKED, TRUNCATE FALSE) outbox;
 
 -- name: OutboxBacklog :many
--- Counts messages, up to a limit for each type, and finds the oldest of those that it has counted. Types of which there
--- are no messages are left out.
+-- Counts messages, those to be sent at once and those returned by the broker, up to a limit for each type, and finds the
+-- oldest of those that it has counted. Where there are no messages, there is no row.
 SELECT
     counted.type::TEXT AS type,
-    count(*) FILTER (WHERE NOT message.returned) AS pending,
-    count(*) FILTER (WHERE message.returned) AS returned,
+    message.returned::BOOLEAN AS returned,
+    count(*) AS records,
     min(message.appended_at)::TIMESTAMPTZ AS oldest_at
 FROM
     unnest(@types::TEXT[]) AS counted (type),
@@ -92,4 +92,4 @@ FROM
             LIMIT @at_most::BIGINT
         )
     ) AS message
-GROUP BY counted.type;
+GROUP BY counted.type, message.returned;
