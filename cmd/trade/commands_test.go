@@ -158,6 +158,9 @@ func TestWorkersKeepOffEachOther(t *testing.T) {
 	worker := d.launch(t, "worker")
 	worker.mustSay(t, "another roll_transfers"+since)
 	worker.mustSay(t, from)
+	const running, standingBy = `trade_component_running{component="roll_transfers"} `, `trade_component_standing_by{component="roll_transfers"} `
+	worker.mustBecome(t, 200) // the work is done
+	worker.mustMeasure(t, running+"0", standingBy+"1")
 	second := d.launch(t, "worker")
 	second.mustEnd(t, exitFailure)
 	if said := second.output.String(); !strings.Contains(said, "another worker"+since) || !strings.Contains(said, from) {
@@ -178,6 +181,7 @@ func TestWorkersKeepOffEachOther(t *testing.T) {
 	}
 	alone.mustStop(t, syscall.SIGTERM, 0)
 	testenv.Eventually(t, servicePatience, rolled)
+	worker.mustMeasure(t, running+"1", standingBy+"0")
 	worker.mustStop(t, syscall.SIGTERM, 0)
 	next := d.launch(t, "worker") // finds no lock held
 	next.mustBecome(t, 200)

@@ -157,6 +157,20 @@ func (p *process) mustBecome(t *testing.T, want int) (said string) {
 	return said
 }
 
+// mustMeasure waits until the metrics have all of these lines.
+func (p *process) mustMeasure(t *testing.T, lines ...string) {
+	t.Helper()
+	testenv.Eventually(t, servicePatience, func() error {
+		_, metrics := get(p.status + "metrics")
+		for _, line := range lines {
+			if !strings.Contains(metrics, "\n"+line+"\n") {
+				return fmt.Errorf("the metrics of %s lack %s", p.name, line)
+			}
+		}
+		return nil
+	})
+}
+
 func (p *process) mustSay(t *testing.T, want string) {
 	t.Helper()
 	testenv.Eventually(t, servicePatience, func() error {

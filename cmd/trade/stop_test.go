@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -287,6 +290,58 @@ func TestStopWebServerWithRequests(t *testing.T) {
 			t.Errorf("a request is answered with %d", code)
 		}
 	}
+}
+
+// A web server ends, however many requests wait for an authorization server that does not answer, and even if the turn of
+// some comes while it ends.
+func TestStopWebServerWithHangingAuthority(t *testing.T) {
+	t.Parallel()
+	d := newMigratedDeployment(t)
+	const requests, served = 12, 3
+	asked, refuse := make(chan struct{}, 100), make(chan struct{})
+	var questions atomic.Int64
+	authority := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_ = r.FormValue("token") // the server notices only then that the client is gone
+		asked <- struct{}{}
+		answer := refuse
+		if questions.Add(1) > served {
+			answer = nil
+		}
+		select {
+		case <-answer:
+			_, _ = io.WriteString(w, `{"active":false}`)
+		case <-r.Context().Done():
+		}
+	}))
+	t.Cleanup(authority.Close)
+	d.environment["OAUTH2_INTROSPECT_URL"], d.environment["WEBSERVER_PORT"] = authority.URL, strconv.Itoa(testenv.FreePort(t))
+	p := d.launch(t, "webserver")
+	p.mustBecome(t, 200)
+	var all sync.WaitGroup
+	for i := range requests {
+		all.Go(func() {
+			r, err := http.NewRequest(http.MethodGet, "http://127.0.0.1:"+d.environment["WEBSERVER_PORT"]+"/trade/turns", http.NoBody)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			r.Header.Set("Authorization", "Bearer "+strconv.Itoa(i))
+			if response, err := http.DefaultClient.Do(r); err == nil {
+				_ = response.Body.Close()
+				if response.StatusCode < 400 {
+					t.Errorf("a request is answered with %d", response.StatusCode)
+				}
+			}
+		})
+	}
+	for range served {
+		<-asked
+	}
+	p.mustMeasure(t, "trade_admin_active_requests "+strconv.Itoa(requests))    // all others wait
+	release := time.AfterFunc(3300*time.Millisecond, func() { close(refuse) }) // still within the time to finish requests
+	defer release.Stop()
+	p.mustStop(t, syscall.SIGTERM, 0)
+	all.Wait()
 }
 
 // Setting up that is stopped has failed. It can be done again, as nothing is left half-done.

@@ -215,5 +215,8 @@ func (a *API) failure(ctx context.Context, doing string, err error) error {
 	if ctx.Err() != nil || postgres.IsUnreachable(err) {
 		return newError(http.StatusServiceUnavailable, notFinished)
 	}
+	if migrated, err := a.DB.Migrated(ctx); err == nil && !migrated {
+		return newError(http.StatusServiceUnavailable, notSetUp)
+	}
 	return newError(http.StatusInternalServerError, failed)
 }

@@ -47,11 +47,13 @@ func (a *API) activateCollectors(ctx context.Context, input *activation) (*struc
 		return nil, a.failure(ctx, "looking which collector IDs are used", err)
 	}
 	added, err := collector.Ensure(ctx, a.DB, a.Pool, debtor, input.count, a.Now())
-	switch {
-	case errors.Is(err, collector.ErrPoolTooSmall), errors.Is(err, collector.ErrTooMany):
-		a.Logger.ErrorContext(ctx, "there are not enough collector IDs", slog.Any("error", err))
-		return nil, newError(http.StatusInternalServerError, err.Error())
-	case err != nil:
+	for _, refusal := range []error{collector.ErrPoolTooSmall, collector.ErrTooMany} {
+		if errors.Is(err, refusal) {
+			a.Logger.ErrorContext(ctx, "there are not enough collector IDs", slog.Any("error", err))
+			return nil, newError(http.StatusInternalServerError, refusal.Error())
+		}
+	}
+	if err != nil {
 		return nil, a.failure(ctx, "adding collectors", err)
 	}
 	if added > 0 {

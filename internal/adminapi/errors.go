@@ -81,6 +81,7 @@ const (
 	tooFast     = "too many requests; wait a second"
 	tooMany     = "too many requests are waiting; try again later"
 	notFinished = "the solver database does not answer; try again later"
+	notSetUp    = `the solver database is not set up: run "trade configure"`
 	failed      = "something is wrong with this server; its log tells what"
 )
 

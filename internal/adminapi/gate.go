@@ -61,7 +61,11 @@ func (g *gate) admit(w http.ResponseWriter, r *http.Request, required string) {
 	note(r.Context(), who)
 	ctx, cancel := context.WithTimeout(withCaller(r.Context(), who), g.limits.RequestTime)
 	defer cancel()
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(g.limits.BodyTime)) // there may be no connection
+	if r.Body != http.NoBody {
+		// The server removes the deadline when the body has been read to its end. Without a body, it would stay, and the
+		// server would take it for the end of the client, and have the request end, too.
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(g.limits.BodyTime)) // there may be no connection
+	}
 	g.next.ServeHTTP(w, r.WithContext(ctx))
 }
 
@@ -85,7 +89,9 @@ func (g *gate) identify(r *http.Request) (caller, *refused) {
 	case errors.Is(err, oauth.ErrInactive):
 		return caller{}, &refused{newError(http.StatusUnauthorized, badToken), `Bearer error="invalid_token"`}
 	case err != nil:
-		g.logger.ErrorContext(r.Context(), "a token could not be introspected", slog.Any("error", err))
+		if r.Context().Err() == nil { // otherwise nobody waits for the answer any more
+			g.logger.ErrorContext(r.Context(), "a token could not be introspected", slog.Any("error", err))
+		}
 		return caller{}, &refused{newError(http.StatusBadGateway, notAsked), ""}
 	case token.Use != "" && token.Use != "access_token":
 		return caller{}, &refused{newError(http.StatusForbidden, notAccess), ""}

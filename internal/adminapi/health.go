@@ -66,7 +66,7 @@ func (a *API) ready(ctx context.Context) error {
 		case err != nil:
 			return nil, newError(http.StatusServiceUnavailable, "the solver database does not answer")
 		case !migrated:
-			return nil, newError(http.StatusServiceUnavailable, `the solver database is not set up: run "trade configure"`)
+			return nil, newError(http.StatusServiceUnavailable, notSetUp)
 		default:
 			return nil, nil //nolint:nilnil // there is nothing to return
 		}

@@ -53,8 +53,20 @@ func newSlots(limits Limits) *slots {
 	return &slots{free: make(chan struct{}, limits.Concurrent), limits: limits}
 }
 
-// acquire waits for a slot, and reports whether there is one. It has to be released.
+// acquire waits for a slot, and reports whether there is one. It has to be released. There is none for a request that has
+// ended, because the client is gone or the server stops.
 func (s *slots) acquire(ctx context.Context) bool {
+	if !s.wait(ctx) {
+		return false
+	}
+	if ctx.Err() != nil {
+		s.release()
+		return false
+	}
+	return true
+}
+
+func (s *slots) wait(ctx context.Context) bool {
 	select {
 	case s.free <- struct{}{}:
 		return true

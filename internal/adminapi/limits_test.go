@@ -115,6 +115,17 @@ func TestSlowDatabase(t *testing.T) {
 	n.do("GET", "/trade/health/check/public", "").must(t, 200)
 }
 
+// A database without tables is nothing that is wrong with this server.
+func TestDatabaseThatIsNotSetUp(t *testing.T) {
+	t.Parallel()
+	n := newNode(t, testenv.NewDatabase(t))
+	for _, route := range protectedRoutes {
+		if r := n.root(route.method, route.path, "").must(t, 503); !strings.Contains(r.Body.String(), `run \"trade configure\"`) {
+			t.Errorf("%s %s is answered with %s", route.method, route.path, r.Body)
+		}
+	}
+}
+
 // Bodies are limited, whatever they say of themselves.
 func TestLargeBodies(t *testing.T) {
 	t.Parallel()

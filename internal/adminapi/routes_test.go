@@ -34,6 +34,10 @@ func TestActivateCollectors(t *testing.T) {
 	activate(`{"numberOfAccounts":2}`, 204, 3)
 	activate(`{"numberOfAccounts":7}`, 500, 3)
 	activate(`{"numberOfAccounts":9223372036854775807}`, 500, 3)
+	n.root("POST", path, `{"numberOfAccounts":7}`).
+		mustBe(t, `{"code":500,"status":"Internal Server Error","message":"the range of collector IDs is too small"}`)
+	n.root("POST", path, `{"numberOfAccounts":9223372036854775807}`).
+		mustBe(t, `{"code":500,"status":"Internal Server Error","message":"no debtor needs more than 1048576 collectors"}`)
 	n.exec(t, "UPDATE collector_account SET status = 3 WHERE collector_id = (SELECT min(collector_id) FROM collector_account)")
 	activate(`{"numberOfAccounts":2}`, 204, 3)
 	activate(`{"numberOfAccounts":6}`, 500, 3)

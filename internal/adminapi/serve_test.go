@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/circular-trade/circular-trade/internal/adminapi"
 	"github.com/circular-trade/circular-trade/internal/testenv"
 )
 
@@ -76,6 +77,40 @@ func TestImproperRequests(t *testing.T) {
 		if got := say(t, address, c.lines...); got != c.want {
 			t.Errorf("%.200q: %q, want %q", c.lines, got, c.want)
 		}
+	}
+}
+
+// The time for the body is not that of the request, whether there is a body or not.
+func TestBodyTime(t *testing.T) {
+	t.Parallel()
+	const bodyTime, requestTime = 100 * time.Millisecond, 600 * time.Millisecond
+	n := newMigratedNode(t, func(c *adminapi.Config) { c.Limits.BodyTime, c.Limits.RequestTime = bodyTime, requestTime })
+	address, _, _ := n.serve(t)
+	authorization := "Authorization: Bearer " + n.token("root", allScopes)
+	tx, err := n.db.Pool().Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = tx.Rollback(context.WithoutCancel(t.Context())) })
+	if _, err := tx.Exec(t.Context(), "LOCK TABLE collector_account"); err != nil {
+		t.Fatal(err)
+	}
+	for name, lines := range map[string][]string{
+		"no body": {"GET /trade/collectors/5 HTTP/1.1", "Host: x", authorization, "", ""},
+		"a body":  {"POST /trade/collectors/5/activate HTTP/1.1", "Host: x", authorization, "Content-Length: 2", "", "{}"},
+		"a body of chunks": {
+			"POST /trade/collectors/5/activate HTTP/1.1", "Host: x", authorization, "Transfer-Encoding: chunked", "", "2", "{}", "0", "", "",
+		},
+		"an empty body": {"POST /trade/collectors/5/activate HTTP/1.1", "Host: x", authorization, "Content-Length: 0", "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			begun := time.Now()
+			status := say(t, address, lines...)
+			if took := time.Since(begun); status != "HTTP/1.1 503 Service Unavailable" || took < requestTime {
+				t.Errorf("the answer is %q after %v", status, took)
+			}
+		})
 	}
 }
 

@@ -185,7 +185,7 @@ func scrape(status string) (map[string]*dto.MetricFamily, error) {
 // observed are values of labels, by metric and label.
 type observed map[string]map[string]map[string]bool
 
-// add adds those of a scrape. It returns what contradicts the documentation.
+// add adds those of a scrape. It returns what contradicts the documentation, and which components do not run.
 func (o observed) add(command string, families map[string]*dto.MetricFamily, documented map[string]documentedMetric) error {
 	var errs []error
 	for name, family := range families {
@@ -201,6 +201,9 @@ func (o observed) add(command string, families map[string]*dto.MetricFamily, doc
 			o[name] = map[string]map[string]bool{}
 		}
 		for _, metric := range family.Metric {
+			if name == "trade_component_running" && metric.GetGauge().GetValue() != 1 {
+				errs = append(errs, fmt.Errorf("%s is not running: %v", command, metric.Label))
+			}
 			if len(metric.Label) != len(m.labels) {
 				errs = append(errs, fmt.Errorf("%s has the labels %v", name, metric.Label))
 			}
@@ -258,13 +261,13 @@ func (n *network) compareWebServer(t *testing.T, documented map[string]documente
 	defer stop()
 	awaitAnswer(t, "GET", "http://127.0.0.1:"+port+"/trade/turns", "token", http.StatusOK)
 	awaitAnswer(t, "POST", "http://127.0.0.1:"+port+"/trade/collectors/9/activate", "token", http.StatusNoContent)
-	families, err := scrape(status)
-	if err == nil {
-		err = seen.add("webserver", families, documented)
-	}
-	if err != nil {
-		t.Error(err)
-	}
+	testenv.Eventually(t, patience, func() error {
+		families, err := scrape(status)
+		if err != nil {
+			return err
+		}
+		return seen.add("webserver", families, documented)
+	})
 }
 
 // compare runs commands side by side until they serve what they should, or for too long.

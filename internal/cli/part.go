@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/prometheus/client_golang/prometheus"
@@ -183,9 +184,16 @@ func (p *part) ruleMetrics() rulebook.Metrics {
 func (p *part) alone(name string, settings config.Singleton, work func(context.Context) error) server.Component {
 	guarded := p.guard(name, settings)
 	guarded.StandBy = p.standBy
-	return server.Component{Name: name, EndsByItself: p.once, Run: func(ctx context.Context) error {
-		return fatalIfHeld(guarded.Run(ctx, work))
-	}}
+	var held atomic.Bool
+	guarded.Held = held.Store
+	return server.Component{
+		Name:         name,
+		EndsByItself: p.once,
+		StandsBy:     held.Load,
+		Run: func(ctx context.Context) error {
+			return fatalIfHeld(guarded.Run(ctx, work))
+		},
+	}
 }
 
 func (p *part) guard(name string, settings config.Singleton) guard.Guard {

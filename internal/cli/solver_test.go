@@ -130,6 +130,12 @@ func (b *logbook) Write(line []byte) (int, error) {
 	return b.text.Write(line)
 }
 
+func (b *logbook) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}
+
 func (b *logbook) await(t *testing.T, want string) {
 	t.Helper()
 	testenv.Eventually(t, patience, func() error {

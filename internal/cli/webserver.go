@@ -108,9 +108,7 @@ func (s *webServerSettings) components(
 		Logger:    logger,
 		Now:       time.Now,
 	}
-	if s.Unprotected {
-		logger.Warn("the admin API is not protected: everybody who can reach it may do everything")
-	} else {
+	if !s.Unprotected {
 		tokens, err := oauth.NewIntrospector(oauth.Config{
 			URL: string(s.IntrospectURL), MaxConnections: concurrent, Now: time.Now, Metrics: oauth.NewMetrics(registry),
 		})
@@ -130,7 +128,9 @@ func (s *webServerSettings) components(
 			}
 			return api.ListenAndServe(ctx, fmt.Sprintf(":%d", s.WebServer.Port))
 		}},
-		{Name: "collector_ids", Run: claim, EndsByItself: true},
+		{Name: "collector_ids", EndsByItself: true, Run: func(ctx context.Context) error {
+			return awaitClaim(ctx, claim, logger)
+		}},
 	}, nil
 }
 
@@ -146,5 +146,26 @@ func (s *webServerSettings) claim(db *solverdb.DB, logger *slog.Logger) func(con
 		}
 		claimed.Store(true)
 		return nil
+	}
+}
+
+// claimPause is between two attempts to compare the collector IDs.
+const claimPause = time.Second
+
+// awaitClaim calls claim until the database answers, and has been migrated.
+func awaitClaim(ctx context.Context, claim func(context.Context) error, logger *slog.Logger) error {
+	for waited := false; ; waited = true {
+		err := claim(ctx)
+		if err == nil || !errors.Is(err, ErrNotMigrated) && !postgres.IsUnreachable(err) {
+			return err
+		}
+		if !waited {
+			logger.WarnContext(ctx, "waiting for the solver database", slog.Any("reason", err))
+		}
+		select {
+		case <-time.After(claimPause):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
 	}
 }

@@ -18,7 +18,7 @@ var (
 	ErrPoolTooSmall = errors.New("the range of collector IDs is too small")
 
 	// ErrTooMany tells that more than [MaxCollectors] have been asked for.
-	ErrTooMany = errors.New("no debtor needs so many collectors")
+	ErrTooMany = fmt.Errorf("no debtor needs more than %d collectors", MaxCollectors)
 )
 
 // MaxCollectors is the largest number of collectors that a debtor can have.
@@ -84,7 +84,7 @@ func (p Pool) missing(debtor swpt.DebtorID, rows []solverdb.CollectorsOfDebtorRo
 	case alive >= n:
 		return nil, nil
 	case n > MaxCollectors:
-		return nil, fmt.Errorf("%w: the limit is %d", ErrTooMany, MaxCollectors)
+		return nil, ErrTooMany
 	case uint64(dead+n) > p.usable(): //nolint:gosec // neither is negative, and n has a limit
 		return nil, fmt.Errorf("%w: it has room for %d collectors, and %d are disabled", ErrPoolTooSmall, p.usable(), dead)
 	}

@@ -48,6 +48,10 @@ type Guard struct {
 	// StandBy makes the guard wait for as long as it takes. Otherwise, it gives up with [ErrHeld].
 	StandBy bool
 
+	// Held, if it is not nil, is told true when another process is found to hold the lock, and false when that is over, or
+	// the guard does not wait for it any more.
+	Held func(held bool)
+
 	Logger *slog.Logger
 }
 
@@ -118,11 +122,13 @@ func (g Guard) obtain(ctx context.Context, conn *pgx.Conn) error {
 	giveUp := time.Now().Add(g.Wait)
 	again := time.NewTicker(retryPause)
 	defer again.Stop()
+	defer g.tell(false)
 	for told := false; ; {
 		obtained, err := lock.try(ctx, conn)
 		if err != nil || obtained {
 			return err
 		}
+		g.tell(true)
 		if !told && !time.Now().Before(giveUp) {
 			complaint := "another " + g.Component + " is already running on this database" + lock.holder(ctx, conn)
 			g.Logger.ErrorContext(ctx, complaint) //nolint:sloglint // operators know the line by its wording
@@ -136,6 +142,12 @@ func (g Guard) obtain(ctx context.Context, conn *pgx.Conn) error {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
+	}
+}
+
+func (g Guard) tell(held bool) {
+	if g.Held != nil {
+		g.Held(held)
 	}
 }
 

@@ -354,8 +354,13 @@ func TestStandBy(t *testing.T) {
 	first, second := newContender(t, url).start(), newContender(t, url)
 	receive(t, "first", first.begun)
 	second.Wait, second.StandBy = 0, true
+	var held atomic.Bool
+	second.Held = held.Store
 	second.start().awaitTries(3)
 	second.expectIdle()
+	if !held.Load() {
+		t.Error("it does not tell that another process holds the lock")
+	}
 	complaints := second.log.errors(t)
 	const complaint = "another solver is already running on this database (since "
 	if len(complaints) != 1 || !strings.HasPrefix(complaints[0], complaint) {
@@ -364,6 +369,9 @@ func TestStandBy(t *testing.T) {
 
 	close(first.end)
 	receive(t, "second", second.begun)
+	if held.Load() {
+		t.Error("it tells that another process holds the lock, which it has got itself")
+	}
 }
 
 // The lock's session is ended by the server. The work is stopped, and waits like everybody else, if there is somebody.

@@ -105,8 +105,9 @@ func (i *Introspector) Close() {
 	i.client.CloseIdleConnections()
 }
 
-// Introspect returns what a token stands for. It fails with [ErrInactive] or [ErrUnavailable]. It takes [Timeout] at
-// most, and does not end with the context, because others may wait for the same answer.
+// Introspect returns what a token stands for. It fails with [ErrInactive] or [ErrUnavailable], after [Timeout] at the
+// latest. Those who want to know about the same token at the same time wait for the same answer. If whoever has asked for
+// it goes away, because the context ends, another one of them asks again.
 func (i *Introspector) Introspect(ctx context.Context, token string) (Token, error) {
 	key := digest(sha256.Sum256([]byte(token)))
 	if known, found := i.cache.Get(key); found {
@@ -116,22 +117,26 @@ func (i *Introspector) Introspect(ctx context.Context, token string) (Token, err
 		}
 		i.cache.Remove(key)
 	}
-	answer, err, _ := i.calls.Do(string(key[:]), func() (any, error) {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), Timeout)
-		defer cancel()
-		return i.ask(ctx, key, token)
-	})
-	if err != nil {
-		return Token{}, err
+	ctx, cancel := context.WithTimeout(ctx, Timeout)
+	defer cancel()
+	for {
+		answer, err, _ := i.calls.Do(string(key[:]), func() (any, error) { return i.ask(ctx, key, token) })
+		switch {
+		case err == nil:
+			return answer.(Token), nil
+		case !errors.Is(err, context.Canceled) || ctx.Err() != nil:
+			return Token{}, err
+		}
 	}
-	return answer.(Token), nil
 }
 
 // ask asks the server, and remembers its answer.
 func (i *Introspector) ask(ctx context.Context, key digest, token string) (Token, error) {
 	begun := time.Now()
 	answer, err := i.call(ctx, token)
-	i.metrics.observe(time.Since(begun), err)
+	if !errors.Is(err, context.Canceled) { // that tells nothing of the server
+		i.metrics.observe(time.Since(begun), err)
+	}
 	if err != nil {
 		return Token{}, err
 	}

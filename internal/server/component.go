@@ -18,6 +18,11 @@ type Component struct {
 
 	// EndsByItself tells that Run may return nil when there is nothing left to do. Otherwise, that is a failure.
 	EndsByItself bool
+
+	// StandsBy reports whether Run just waits, because another process does the same work at the moment. Then the component
+	// is not running, as metrics show, but it is ready: the work is done, and it takes over when the other one ends. Nil: it
+	// never stands by.
+	StandsBy func() bool
 }
 
 // Copies returns n components that do the same, side by side. If there are several, their names are numbered. If n is 0

@@ -75,13 +75,13 @@ func (s *Server) run(ctx context.Context, signals <-chan os.Signal) error {
 	if err := s.validate(); err != nil {
 		return err
 	}
-	metrics, err := newMetrics(s.Registry)
-	if err != nil {
-		return err
-	}
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
-	v := newSupervisor(s, metrics, end)
+	restarts := newRestarts()
+	v := newSupervisor(s, restarts, end)
+	if err := registerMetrics(s.Registry, restarts, v); err != nil {
+		return err
+	}
 	if s.StatusAddress != "" {
 		handler := statusHandler(ctx, newReadiness(v, s.Checks), s.Registry, s.Logger)
 		status, err := serveStatus(ctx, s.StatusAddress, handler, s.Logger)

@@ -152,27 +152,41 @@ func TestRunningMetric(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		flaky, _ := lives("flaky", func(int) time.Duration { return time.Second })
 		steady, _ := lives("steady", func(int) time.Duration { return time.Hour })
-		s, _ := newServer(flaky, steady)
+		finished := Component{Name: "finished", EndsByItself: true, Run: func(context.Context) error { return nil }}
+		waiting, _ := lives("waiting", func(int) time.Duration { return time.Hour })
+		var held atomic.Bool
+		held.Store(true)
+		waiting.StandsBy = held.Load
+		s, _ := newServer(flaky, steady, finished, waiting)
 		signals, result := start(t, s)
-		expect := func(flaky, steady int) {
+		expect := func(flaky, steady, waiting, standingBy int) {
 			t.Helper()
 			expectMetrics(t, s, fmt.Sprintf(`
-				# HELP trade_component_running Whether a component is running: 1 if it is, 0 if it waits or has ended.
+				# HELP trade_component_running Whether a component is running: 1 if it is, 0 if it waits or has failed. One that has done its work is left out.
 				# TYPE trade_component_running gauge
 				trade_component_running{component="flaky"} %d
 				trade_component_running{component="steady"} %d
-			`, flaky, steady), "trade_component_running")
+				trade_component_running{component="waiting"} %d
+				# HELP trade_component_standing_by Whether a component waits because another process does the same: 1 if it does, 0 if not.
+				# TYPE trade_component_standing_by gauge
+				trade_component_standing_by{component="flaky"} 0
+				trade_component_standing_by{component="steady"} 0
+				trade_component_standing_by{component="waiting"} %d
+			`, flaky, steady, waiting, standingBy), "trade_component_running", "trade_component_standing_by")
 		}
-		expect(1, 1)
+		expect(1, 1, 0, 1)
+		held.Store(false)
+		expect(1, 1, 1, 0)
+		held.Store(true)
 		time.Sleep(1500 * time.Millisecond) //nolint:forbidigo // the bubble's clock: it takes no time
-		expect(0, 1)
+		expect(0, 1, 0, 1)
 		time.Sleep(time.Second) //nolint:forbidigo // the bubble's clock: it takes no time
-		expect(1, 1)
+		expect(1, 1, 0, 1)
 		signals <- syscall.SIGTERM
 		if err := <-result; err != nil {
 			t.Error(err)
 		}
-		expect(0, 0)
+		expect(0, 0, 0, 0)
 	})
 }
 
@@ -546,7 +560,7 @@ func TestMistakes(t *testing.T) {
 		"no name":          func(s *Server) { s.Components[1].Name = "" },
 		"the same name":    func(s *Server) { s.Components[1].Name = "x" },
 		"the guard's name": func(s *Server) { s.Components[1].Name, s.Guard = "worker", runUnguarded },
-		"used twice":       func(s *Server) { _, _ = newMetrics(s.Registry) },
+		"used twice":       func(s *Server) { _ = s.Registry.Register(newRestarts()) },
 	} {
 		x := Component{Name: "x", Run: func(context.Context) error {
 			t.Errorf("%s: a component has been started", name)

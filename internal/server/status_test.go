@@ -23,11 +23,11 @@ import (
 func newStatus(t *testing.T, s *Server) (handler http.Handler, stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancelCause(t.Context())
-	m, err := newMetrics(s.Registry)
-	if err != nil {
+	restarts := newRestarts()
+	v := newSupervisor(s, restarts, cancel)
+	if err := registerMetrics(s.Registry, restarts, v); err != nil {
 		t.Fatal(err)
 	}
-	v := newSupervisor(s, m, cancel)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // A supervisor runs the components of a server, and knows how they are doing.
@@ -21,15 +23,15 @@ type supervisor struct {
 	logger     *slog.Logger
 }
 
-func newSupervisor(s *Server, m *metrics, end context.CancelCauseFunc) *supervisor {
+func newSupervisor(s *Server, restarts *prometheus.CounterVec, end context.CancelCauseFunc) *supervisor {
 	v := &supervisor{restart: s.Supervise, end: end, logger: s.Logger}
 	for _, component := range s.Components {
-		v.components = append(v.components, newSupervised(component, m))
+		v.components = append(v.components, newSupervised(component, restarts))
 	}
 	if s.Guard != nil {
 		v.guard = newSupervised(Component{Name: s.Name, Run: func(ctx context.Context) error {
 			return s.Guard(ctx, v.runComponents)
-		}}, m)
+		}}, restarts)
 	}
 	return v
 }
@@ -109,7 +111,7 @@ func (v *supervisor) supervise(ctx context.Context, c *supervised) {
 		if !wait(ctx, pause) {
 			return
 		}
-		c.metrics.restarts.Inc()
+		c.restarts.Inc()
 	}
 }
 
@@ -172,7 +174,7 @@ func (p *patience) after(lived time.Duration) time.Duration {
 // A supervised component is a component together with how it is doing.
 type supervised struct {
 	Component
-	metrics componentMetrics
+	restarts prometheus.Counter
 
 	mu      sync.Mutex
 	running bool
@@ -182,8 +184,10 @@ type supervised struct {
 // errNotRunning is the trouble of a component that waits for the guard, or has been ended.
 var errNotRunning = errors.New("it is not running")
 
-func newSupervised(component Component, m *metrics) *supervised {
-	return &supervised{Component: component, metrics: m.ofComponent(component.Name), trouble: errNotRunning}
+func newSupervised(component Component, restarts *prometheus.CounterVec) *supervised {
+	return &supervised{
+		Component: component, restarts: restarts.WithLabelValues(component.Name), trouble: errNotRunning,
+	}
 }
 
 // runOnce runs the component once. It makes a panic an error, and tells the log where it has happened.
@@ -212,7 +216,6 @@ func (c *supervised) set(running bool, trouble error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.running, c.trouble = running, trouble
-	c.metrics.setRunning(running)
 }
 
 func (c *supervised) get() (running bool, trouble error) {

@@ -15,6 +15,8 @@ import (
 	"github.com/circular-trade/circular-trade/internal/config"
 	"github.com/circular-trade/circular-trade/internal/lock"
 	"github.com/circular-trade/circular-trade/internal/postgres"
+	"github.com/circular-trade/circular-trade/internal/shard"
+	"github.com/circular-trade/circular-trade/internal/sweep"
 	"github.com/circular-trade/circular-trade/internal/testenv"
 	"github.com/circular-trade/circular-trade/internal/workerdb"
 )
@@ -170,44 +172,100 @@ func TestLockedRows(t *testing.T) {
 	}
 }
 
-// Accounts that are heard of at the last moment stay: the update either finds no row, or the row survives.
+// expiring has, for each table, what makes a row one to be deleted, and what somebody else does to it at the last moment,
+// so that it has to stay. In the other tables, nothing expires.
+var expiring = map[string]struct{ expire, renew string }{
+	"debtor_info_documents":      {"fetched_at = 'epoch'", "fetched_at = " + at(0)},
+	"debtor_locator_claims":      {"latest_discovery_fetch_at = 'epoch'", "latest_discovery_fetch_at = " + at(0)},
+	"trading_policies":           {useless, "principal = 5"},
+	"worker_accounts":            {"last_heartbeat_ts = 'epoch'", "last_heartbeat_ts = " + at(0)},
+	"recently_needed_collectors": {"needed_at = 'epoch'", "needed_at = " + at(0)},
+	"account_locks":              {"turn_id = 3, transfer_id = 1", "finalized_at = " + at(0)},
+	"creditor_participations":    {"turn_id = 5", "turn_id = 4"},
+	"worker_collectings":         {"purge_after = 'epoch'", "collected = TRUE"},
+	"worker_sendings":            {"purge_after = 'epoch'", "purge_after = 'infinity'"},
+	"worker_receivings":          {"purge_after = 'epoch'", "received_amount = 1"},
+	"worker_dispatchings":        {"purge_after = 'epoch'", "purge_after = 'infinity'"},
+	"transfer_attempts":          {"collection_started_at = 'epoch'", "collection_started_at = " + at(0)},
+}
+
+// A row that somebody needs at the last moment stays: the update either finds no row, or the row survives. What is left
+// over from the parent shard goes, and what is not stays, whoever works on it.
 func TestConcurrentWriters(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	s := w.sweeper("worker_accounts")
+	w.addTurns()
+	realm, err := shard.ParseRealm("1.#")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for table, k := range kinds {
+		change, expires := expiring[table]
+		s := w.sweeper(table)
+		if !expires {
+			change.renew = k.key + " = " + k.key
+			s.Realm, s.DeleteParentRecords = realm, true
+		}
+		saved, lost := w.write(s, change.expire, change.renew)
+		w.sweepOnce(s)
+		var want []any
+		for _, i := range saved {
+			key, place := k.keyOf(i)
+			if expires || realm.Match(place) {
+				want = append(want, key)
+			}
+		}
+		w.mustHave(table, want...)
+		for _, i := range lost {
+			if _, place := k.keyOf(i); !expires && realm.Match(place) {
+				t.Errorf("%s: row %d is deleted, which belongs to the shard", table, i)
+			}
+		}
+		t.Logf("%s: %d rows are needed in time, %d too late", table, len(saved), len(lost))
+	}
+}
+
+// write has several writers add rows that are to be deleted, and then need them, while a sweep goes on and on. It returns
+// which rows they have found again, and which they have not.
+func (w *world) write(s *sweep.Sweeper, expire, renew string) (saved, lost []int) {
+	w.Helper()
 	stop := w.start(func(ctx context.Context) error {
 		for ctx.Err() == nil {
-			if err := s.RunOnce(ctx); err != nil && ctx.Err() == nil {
+			// What is interrupted may hold locks for another moment, and the next sweep would leave out those rows.
+			if err := s.RunOnce(w.Context()); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
+	defer stop()
+	k := kinds[s.Table]
+	statement := fmt.Sprintf(`UPDATE %s SET %s WHERE %s = $1`, k.relation, renew, k.key)
 	var writers sync.WaitGroup
-	var saved, lost atomic.Int64
+	var mu sync.Mutex
 	for writer := range 4 {
 		writers.Go(func() {
-			for i := range 150 {
-				key := 1000*writer + i
-				w.add("worker_accounts", key, "last_heartbeat_ts = 'epoch'")
-				tag, err := w.Pool().Exec(t.Context(), `UPDATE worker_account SET last_heartbeat_ts = `+at(0)+
-					` WHERE creditor_id = $1`, key)
+			for i := range 30 {
+				i += 1000 * writer
+				w.add(s.Table, i, expire)
+				key, _ := k.keyOf(i)
+				tag, err := w.Pool().Exec(w.Context(), statement, key)
 				if err != nil {
-					t.Error(err)
+					w.Error(err)
 					return
 				}
-				saved.Add(tag.RowsAffected())
-				lost.Add(1 - tag.RowsAffected())
+				mu.Lock()
+				if tag.RowsAffected() > 0 {
+					saved = append(saved, i)
+				} else {
+					lost = append(lost, i)
+				}
+				mu.Unlock()
 			}
 		})
 	}
 	writers.Wait()
-	stop()
-	w.sweepOnce(s)
-	if n := w.count("worker_account"); int64(n) != saved.Load() {
-		t.Errorf("%d accounts are left, and %d have been heard of", n, saved.Load())
-	}
-	t.Logf("%d have been heard of in time, %d too late", saved.Load(), lost.Load())
+	return saved, lost
 }
 
 // A sweep that is killed again and again, anywhere, dismisses the transfer of each lock that it deletes, once.
