@@ -40,7 +40,7 @@ func (s stage) after(other stage) bool {
 // A serverFault is that a server ends, and is started again.
 type serverFault struct {
 	stage   stage
-	delay   time.Duration // after the beginning of the stage
+	delay   time.Duration // after the beginning of the stage; while tokens move, also until there is a lot to be sent
 	orderly bool          // it is stopped; otherwise it freezes, and is killed
 	away    time.Duration // before it is started again
 }

@@ -17,7 +17,8 @@ const killingWhileMoving = 5 * time.Second
 
 // trouble is that processes are killed, and servers, and all of them started again.
 type trouble struct {
-	fleet *fleet
+	fleet  *fleet
+	stores *stores
 
 	gates map[stage]chan struct{} // closed when the stage has begun
 
@@ -34,7 +35,7 @@ type trouble struct {
 // stages.
 func makeTrouble(ctx context.Context, s *show) *trouble {
 	t := &trouble{
-		fleet: s.fleet, gates: map[stage]chan struct{}{},
+		fleet: s.fleet, stores: s.stores, gates: map[stage]chan struct{}{},
 		killed: map[string]int{}, halted: map[string]int{},
 	}
 	for _, stage := range stages(s.Turns) {
@@ -119,6 +120,9 @@ func (t *trouble) endServer(ctx context.Context, s *server, faults []serverFault
 		if !wait(ctx, f.delay) {
 			return
 		}
+		if f.stage.part == moving {
+			t.awaitTraffic(ctx)
+		}
 		counts, signal := t.killed, killServer
 		if f.orderly {
 			counts, signal = t.halted, syscall.SIGTERM
@@ -135,6 +139,18 @@ func (t *trouble) endServer(ctx context.Context, s *server, faults []serverFault
 			return
 		}
 		t.count(counts, s.kind.String())
+	}
+}
+
+// awaitTraffic waits until there is a lot to be sent, but not for long.
+func (t *trouble) awaitTraffic(ctx context.Context) {
+	const lot, long, often = 50, 5 * time.Second, 20 * time.Millisecond
+	ctx, cancel := context.WithTimeout(ctx, long)
+	defer cancel()
+	for {
+		if waiting, err := t.stores.unsent(ctx); err == nil && waiting >= lot || !wait(ctx, often) {
+			return
+		}
 	}
 }
 
