@@ -127,16 +127,16 @@ func (s *server) start(ctx context.Context) error {
 	return nil
 }
 
-// freezeSeconds is how long a server does nothing before it is killed. What is sent to it meanwhile has not been answered,
-// so nobody may take it for done.
+// freezeSeconds is how long the broker does nothing before it is killed. What is sent to it meanwhile has not been
+// confirmed, so nobody may take it for sent.
 const freezeSeconds = "1.5"
 
 func (s *server) arguments() []string {
-	arguments := []string{"--freeze", freezeSeconds, "--" + string(s.kind), s.directory}
+	options := []string{"--freeze", freezeSeconds}
 	if s.kind == postgresServer {
-		return append([]string{"--durable"}, arguments...)
+		options = []string{"--durable"}
 	}
-	return arguments
+	return append(options, "--"+string(s.kind), s.directory)
 }
 
 // end stops the server in an orderly way, by SIGTERM, or kills it, by killServer. It returns when it is gone.
