@@ -40,14 +40,16 @@ func (s stage) after(other stage) bool {
 // A serverFault is that a server ends, and is started again.
 type serverFault struct {
 	stage   stage
-	delay   time.Duration // after the beginning of the stage; while tokens move, also until there is a lot to be sent
+	delay   time.Duration // after the beginning of the stage
+	busy    bool          // then it waits until a turn's results make workers send a lot at once
 	orderly bool          // it is stopped; otherwise it freezes, and is killed
 	away    time.Duration // before it is started again
 }
 
-// serverFaults returns what happens to a server in a run. It is killed once while tokens move: then most messages are on
-// their way, and what is lost of these is not repeated by anybody. In half of all runs, it ends once more, at any time, in
-// one way or the other. It is all decided by the seed.
+// serverFaults returns what happens to a server in a run. It is killed once. The broker is just when workers, having got
+// the results of a turn, send most at once; PostgreSQL is while tokens move: what would be lost then is not repeated by
+// anybody. In half of all runs, a server ends once more, at any time, in one way or the other. It is all decided by the
+// seed.
 func serverFaults(seed uint64, kind serverKind, turns int, pace pace) []serverFault {
 	random := rand.New(rand.NewPCG(seed, serverStreams[kind]))
 	moments := stages(turns)
@@ -58,7 +60,13 @@ func serverFaults(seed uint64, kind serverKind, turns int, pace pace) []serverFa
 		if i == 0 {
 			f.stage = stage{turn: 1 + random.IntN(turns), part: moving}
 		}
+		if f.busy = i == 0 && kind == brokerServer; f.busy {
+			f.stage.part = offering // the results come at its end
+		}
 		f.delay = time.Duration(random.Int64N(int64(pace.length(f.stage))))
+		if f.busy {
+			f.delay = 0
+		}
 		f.away = time.Duration(random.Int64N(int64(2 * time.Second)))
 		f.orderly = i > 0 && random.IntN(2) == 0
 	}

@@ -69,6 +69,19 @@ func (s *stores) unsent(ctx context.Context) (total int, err error) {
 	return total, nil
 }
 
+// revisions returns the number of messages in outboxes that have account locks revised.
+func (s *stores) revisions(ctx context.Context) (total int, err error) {
+	for _, db := range s.workers {
+		n := 0
+		const query = "SELECT count(*) FROM outbox WHERE type = 'ReviseAccountLock' AND retry_at IS NULL"
+		if err := db.Pool().QueryRow(ctx, query).Scan(&n); err != nil {
+			return 0, err
+		}
+		total += n
+	}
+	return total, nil
+}
+
 // lettersLeft returns the number of messages that wait for workers, and of those that no worker could handle. What a
 // worker is just handling is not counted.
 func lettersLeft(brokerURL string, shards int) (unhandled, dead int, err error) {

@@ -19,6 +19,7 @@ const killingWhileMoving = 5 * time.Second
 type trouble struct {
 	fleet  *fleet
 	stores *stores
+	screen *screen
 
 	gates map[stage]chan struct{} // closed when the stage has begun
 
@@ -35,7 +36,7 @@ type trouble struct {
 // stages.
 func makeTrouble(ctx context.Context, s *show) *trouble {
 	t := &trouble{
-		fleet: s.fleet, stores: s.stores, gates: map[stage]chan struct{}{},
+		fleet: s.fleet, stores: s.stores, screen: s.screen, gates: map[stage]chan struct{}{},
 		killed: map[string]int{}, halted: map[string]int{},
 	}
 	for _, stage := range stages(s.Turns) {
@@ -120,13 +121,14 @@ func (t *trouble) endServer(ctx context.Context, s *server, faults []serverFault
 		if !wait(ctx, f.delay) {
 			return
 		}
-		if f.stage.part == moving {
-			t.awaitTraffic(ctx)
+		if f.busy && !t.awaitResults(ctx, f.stage.turn) {
+			return
 		}
-		counts, signal := t.killed, killServer
+		counts, signal, what := t.killed, killServer, "killed"
 		if f.orderly {
-			counts, signal = t.halted, syscall.SIGTERM
+			counts, signal, what = t.halted, syscall.SIGTERM, "stopped"
 		}
+		t.screen.title("  %s is %s", s.kind, what)
 		if err := s.end(signal); err != nil {
 			t.fail(err)
 			return
@@ -142,16 +144,28 @@ func (t *trouble) endServer(ctx context.Context, s *server, faults []serverFault
 	}
 }
 
-// awaitTraffic waits until there is a lot to be sent, but not for long.
-func (t *trouble) awaitTraffic(ctx context.Context) {
-	const lot, long, often = 50, 5 * time.Second, 20 * time.Millisecond
-	ctx, cancel := context.WithTimeout(ctx, long)
-	defer cancel()
-	for {
-		if waiting, err := t.stores.unsent(ctx); err == nil && waiting >= lot || !wait(ctx, often) {
-			return
+// awaitResults waits until workers begin to act on the results of a turn: then they send a message for each account that
+// has been locked. Should that have been too quick to be seen, it does not wait for long. It returns false if the context
+// ends before.
+func (t *trouble) awaitResults(ctx context.Context, turn int) bool {
+	const lot, often, late = 20, 5 * time.Millisecond, 3 * time.Second
+	var published time.Time
+	for wait(ctx, often) {
+		// What goes wrong is due to the other server, which will be back.
+		if waiting, err := t.stores.revisions(ctx); err == nil && waiting >= lot {
+			return true
+		}
+		select {
+		case <-t.gates[stage{turn: turn, part: moving}]:
+			if published.IsZero() {
+				published = time.Now()
+			} else if time.Since(published) > late {
+				return true
+			}
+		default:
 		}
 	}
+	return false
 }
 
 func (t *trouble) fail(err error) {
