@@ -225,8 +225,8 @@ func TestComposeServices(t *testing.T) {
 			"WEBSERVER_PROCESSES=1", "WEBSERVER_THREADS=1", "WEBSERVER_PORT=" + webPort,
 		}), "webserver"),
 	}
-	for _, p := range services {
-		p.mustSay(t, "is restarted")
+	for i, sign := range []string{"is restarted", "is restarted", "waiting for the solver database"} {
+		services[i].mustSay(t, sign)
 	}
 	health := "http://127.0.0.1:" + webPort + "/trade/health/check/public"
 	if code, body := get(health); code != 200 {

@@ -152,15 +152,19 @@ func (s *webServerSettings) claim(db *solverdb.DB, logger *slog.Logger) func(con
 // claimPause is between two attempts to compare the collector IDs.
 const claimPause = time.Second
 
-// awaitClaim calls claim until the database answers, and has been migrated.
+// awaitClaim calls claim until the database answers, and has been migrated. It tells what it waits for: first the one,
+// then the other.
 func awaitClaim(ctx context.Context, claim func(context.Context) error, logger *slog.Logger) error {
-	for waited := false; ; waited = true {
+	told := make(map[bool]bool)
+	for {
 		err := claim(ctx)
-		if err == nil || !errors.Is(err, ErrNotMigrated) && !postgres.IsUnreachable(err) {
+		answers := errors.Is(err, ErrNotMigrated)
+		if err == nil || !answers && !postgres.IsUnreachable(err) {
 			return err
 		}
-		if !waited {
+		if !told[answers] {
 			logger.WarnContext(ctx, "waiting for the solver database", slog.Any("reason", err))
+			told[answers] = true
 		}
 		select {
 		case <-time.After(claimPause):

@@ -37,9 +37,14 @@ func TestMeasure(t *testing.T) {
 	if figures.Offers == 0 || figures.Trades == 0 || figures.Trades > figures.Offers {
 		t.Errorf("there are %d offers and %d trades", figures.Offers, figures.Trades)
 	}
+	messages := int64(0) // that of a stage may be 0: on a busy machine, it may be over before its beginning is seen
 	for stage := range demo.Stages {
-		if figures.Seconds[stage] <= 0 || figures.Messages[stage] == 0 && stage != demo.Clearing {
+		messages += figures.Messages[stage]
+		if figures.Seconds[stage] <= 0 || figures.Messages[stage] < 0 {
 			t.Errorf("%v: %g s, %d messages", stage, figures.Seconds[stage], figures.Messages[stage])
 		}
+	}
+	if messages == 0 {
+		t.Error("there have been no messages")
 	}
 }
