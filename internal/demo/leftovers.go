@@ -6,26 +6,19 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 
 	"github.com/jackc/pgx/v5"
 	amqp "github.com/rabbitmq/amqp091-go"
-
-	"github.com/circular-trade/circular-trade/internal/world"
-	"github.com/circular-trade/circular-trade/internal/world/journal"
 )
 
 // leftovers returns what should not be there when all is over, apart from what the world sees.
-func (s *show) leftovers(ctx context.Context, report *world.Report) (found []string, err error) {
+func (s *show) leftovers(ctx context.Context) (found []string, err error) {
 	failures, err := s.stores.failures(ctx)
 	if err != nil {
 		return nil, err
 	}
 	for _, failure := range failures {
 		found = append(found, "a market has not been cleared: "+failure)
-	}
-	if s.Faults && !slices.ContainsFunc(report.Turnovers, func(t journal.Turnover) bool { return t.Buyers > 0 }) {
-		found = append(found, "all wishes: nobody has traded, so the faults have shown nothing")
 	}
 	waiting, err := s.stores.unsent(ctx)
 	if err != nil {

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/circular-trade/circular-trade/internal/world/journal"
 )
 
 // reportFile is the name of the file with the report about the latest market.
@@ -53,7 +55,7 @@ func (s *show) judge(ctx context.Context) (ok bool, err error) {
 		return false, err
 	}
 	s.screen.write("\n%s\n", &text)
-	leftovers, err := s.leftovers(ctx, &report)
+	leftovers, err := s.leftovers(ctx)
 	if err != nil {
 		return false, err
 	}
@@ -61,6 +63,9 @@ func (s *show) judge(ctx context.Context) (ok bool, err error) {
 		s.screen.write("Left over  nothing: all messages have been sent, and handled\n")
 	} else {
 		s.screen.write("LEFT OVER  %s\n", strings.Join(leftovers, "; "))
+	}
+	if !slices.ContainsFunc(report.Turnovers, func(t journal.Turnover) bool { return t.Buyers > 0 }) {
+		s.screen.write("Nobody has traded\n")
 	}
 	return report.OK() && report.Final && len(leftovers) == 0, nil
 }
