@@ -3,6 +3,7 @@ package testenv_test
 import (
 	"net"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -97,7 +98,8 @@ func TestBrokerKeepsDurableMessages(t *testing.T) {
 	}
 	closed = channel.NotifyClose(make(chan *amqp.Error, 1))
 	server.Stop()
-	if err := <-closed; err == nil || err.Code != amqp.ConnectionForced {
+	// It says goodbye, unless the client is just writing, and learns from that.
+	if err := <-closed; err == nil || err.Code != amqp.ConnectionForced && !strings.Contains(err.Reason, "write tcp") {
 		t.Errorf("closed with %v, want code %d", err, amqp.ConnectionForced)
 	}
 }
