@@ -207,6 +207,45 @@ func TestOrderOfRowLocks(t *testing.T) {
 	}
 }
 
+// A lock that somebody has inserted since a transaction began is not waited for, whoever holds it: it comes last, and who
+// holds it may be waiting for the first one, which has been inserted before.
+func TestInsertingDoesNotWait(t *testing.T) {
+	t.Parallel()
+	const first, last = 1, 9
+	w := newWorld(t)
+	tries := 0
+	err := w.db.InTx(t.Context(), "test", func(ctx context.Context, tx *workerdb.Tx) error {
+		if tries++; tries == 1 {
+			if _, err := tx.Exec(ctx, "SELECT FROM account_lock"); err != nil {
+				return err
+			}
+			other, err := w.db.Pool().Begin(ctx)
+			if err != nil {
+				return err
+			}
+			defer func() { _ = other.Rollback(ctx) }()
+			w.exec("INSERT INTO account_lock VALUES ($1, 8001, 70000, 2, '2026-03-10', -$1::BIGINT, -5000)", last)
+			if _, err := other.Exec(ctx, "SELECT FROM account_lock FOR UPDATE"); err != nil {
+				return err
+			}
+		}
+		if _, err := tx.Exec(ctx, "SET LOCAL lock_timeout = '10s'"); err != nil {
+			return err
+		}
+		var offers []*smp.CandidateOffer
+		for _, id := range []swpt.CreditorID{last, first} {
+			o := offer(5000)
+			o.CreditorID = id
+			offers = append(offers, o)
+		}
+		_, err := apply(ctx, tx, w.rules, now, offers)
+		return err
+	})
+	if locks := w.locks(); err != nil || tries != 2 || len(locks) != 2 {
+		t.Errorf("after %d tries, there are %d locks; %v", tries, len(locks), err)
+	}
+}
+
 // waitForWaiting waits until so many transactions wait for others.
 func (w *world) waitForWaiting(want int) {
 	w.Helper()

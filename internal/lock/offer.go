@@ -45,8 +45,9 @@ func (r *Rules) HandleCandidateOffers(
 	if err != nil {
 		return err
 	}
+	held := b.byAccount()
 	locks := make(map[Account]*workerdb.AccountLock, len(timely))
-	for account, h := range b.byAccount() {
+	for account, h := range held {
 		locks[account] = h.lock
 	}
 	var initiations []initiation
@@ -58,6 +59,7 @@ func (r *Rules) HandleCandidateOffers(
 			continue
 		}
 		locks[account] = i.lock
+		_, i.overwrites = held[account]
 		initiations = append(initiations, i)
 	}
 	return r.initiate(ctx, tx, now, initiations)
@@ -166,6 +168,7 @@ func isAccountID(text string) bool {
 // An initiation is a new lock, and what is to be asked for it.
 type initiation struct {
 	lock                 *workerdb.AccountLock // without the number of the request
+	overwrites           bool                  // a lock of the account that is held
 	recipient            string                // the account ID of its collector
 	minLocked, maxLocked int64
 }
@@ -231,22 +234,33 @@ func (r *Rules) initiate(ctx context.Context, tx *workerdb.Tx, now time.Time, in
 	if len(initiations) == 0 {
 		return nil
 	}
-	params := workerdb.InitiateAccountLocksParams{InitiatedAt: now}
+	requests := make(map[Account]int64, len(initiations))
+	inserted := workerdb.InsertAccountLocksParams{InitiatedAt: now}
+	overwritten := inserted
 	for _, i := range initiations {
-		params.CreditorIDs = append(params.CreditorIDs, int64(i.lock.CreditorID))
-		params.DebtorIDs = append(params.DebtorIDs, int64(i.lock.DebtorID))
-		params.TurnIDs = append(params.TurnIDs, i.lock.TurnID)
-		params.CollectorIDs = append(params.CollectorIDs, int64(i.lock.CollectorID))
-		params.Amounts = append(params.Amounts, i.lock.Amount)
-		params.ArePrepared = append(params.ArePrepared, i.lock.TransferID != nil)
+		if i.overwrites {
+			addInitiated(&overwritten, i.lock)
+		} else {
+			addInitiated(&inserted, i.lock)
+		}
 	}
-	rows, err := tx.InitiateAccountLocks(ctx, params)
-	if err != nil {
-		return fmt.Errorf("storing %d new account locks: %w", len(initiations), err)
+	if n := len(inserted.CreditorIDs); n > 0 {
+		rows, err := tx.InsertAccountLocks(ctx, inserted)
+		if err != nil {
+			return fmt.Errorf("inserting %d account locks: %w", n, err)
+		}
+		for _, row := range rows {
+			requests[Account{row.CreditorID, row.DebtorID}] = row.CoordinatorRequestID
+		}
 	}
-	requests := make(map[Account]int64, len(rows))
-	for _, row := range rows {
-		requests[Account{row.CreditorID, row.DebtorID}] = row.CoordinatorRequestID
+	if n := len(overwritten.CreditorIDs); n > 0 {
+		rows, err := tx.OverwriteAccountLocks(ctx, workerdb.OverwriteAccountLocksParams(overwritten))
+		if err != nil {
+			return fmt.Errorf("overwriting %d account locks: %w", n, err)
+		}
+		for _, row := range rows {
+			requests[Account{row.CreditorID, row.DebtorID}] = row.CoordinatorRequestID
+		}
 	}
 	var messages []smp.Outgoing
 	for _, i := range initiations {
@@ -255,6 +269,15 @@ func (r *Rules) initiate(ctx context.Context, tx *workerdb.Tx, now time.Time, in
 	}
 	tx.AfterCommit(func() { r.Metrics.happened(eventInitiated, len(initiations)) })
 	return r.tell(ctx, tx, now, messages)
+}
+
+func addInitiated(p *workerdb.InsertAccountLocksParams, lock *workerdb.AccountLock) {
+	p.CreditorIDs = append(p.CreditorIDs, int64(lock.CreditorID))
+	p.DebtorIDs = append(p.DebtorIDs, int64(lock.DebtorID))
+	p.TurnIDs = append(p.TurnIDs, lock.TurnID)
+	p.CollectorIDs = append(p.CollectorIDs, int64(lock.CollectorID))
+	p.Amounts = append(p.Amounts, lock.Amount)
+	p.ArePrepared = append(p.ArePrepared, lock.TransferID != nil)
 }
 
 // request returns the message that asks for the transfer of a new lock, if it needs one.

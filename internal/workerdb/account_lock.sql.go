@@ -342,7 +342,7 @@ func (q *Queries) HoldRequestedAccountLocks(ctx context.Context, requestIds []in
 	return items, nil
 }
 
-const initiateAccountLocks = `-- name: InitiateAccountLocks :many
+const insertAccountLocks = `-- name: InsertAccountLocks :many
 INSERT INTO account_lock (
     creditor_id, debtor_id, turn_id, collector_id, initiated_at, coordinator_request_id, amount, transfer_id
 )
@@ -365,22 +365,10 @@ FROM (
         unnest($7::BOOLEAN[]) AS is_prepared
 ) AS initiated
 ORDER BY creditor_id, debtor_id
-ON CONFLICT (creditor_id, debtor_id) DO UPDATE SET
-    turn_id = excluded.turn_id,
-    collector_id = excluded.collector_id,
-    initiated_at = excluded.initiated_at,
-    coordinator_request_id = excluded.coordinator_request_id,
-    amount = excluded.amount,
-    transfer_id = excluded.transfer_id,
-    finalized_at = NULL,
-    released_at = NULL,
-    account_creation_date = NULL,
-    account_last_transfer_number = NULL,
-    has_been_revised = FALSE
 RETURNING creditor_id, debtor_id, coordinator_request_id
 `
 
-type InitiateAccountLocksParams struct {
+type InsertAccountLocksParams struct {
 	InitiatedAt  time.Time
 	CreditorIDs  []int64
 	DebtorIDs    []int64
@@ -390,16 +378,17 @@ type InitiateAccountLocksParams struct {
 	ArePrepared  []bool
 }
 
-type InitiateAccountLocksRow struct {
+type InsertAccountLocksRow struct {
 	CreditorID           swpt.CreditorID
 	DebtorID             swpt.DebtorID
 	CoordinatorRequestID int64
 }
 
-// Inserts locks, or overwrites all of what is stored for their accounts, and numbers the requests for them. Those that
-// are prepared from the beginning have no transfer, so they get the transfer ID zero.
-func (q *Queries) InitiateAccountLocks(ctx context.Context, arg InitiateAccountLocksParams) ([]InitiateAccountLocksRow, error) {
-	rows, err := q.db.Query(ctx, initiateAccountLocks,
+// Inserts locks, and numbers the requests for them. Those that are prepared from the beginning have no transfer, so they
+// get the transfer ID zero. It fails, without waiting for those who hold the rows, when others have inserted some of
+// the locks meanwhile: an upsert would wait for them, while they may be waiting for what is inserted here.
+func (q *Queries) InsertAccountLocks(ctx context.Context, arg InsertAccountLocksParams) ([]InsertAccountLocksRow, error) {
+	rows, err := q.db.Query(ctx, insertAccountLocks,
 		arg.InitiatedAt,
 		arg.CreditorIDs,
 		arg.DebtorIDs,
@@ -412,9 +401,82 @@ func (q *Queries) InitiateAccountLocks(ctx context.Context, arg InitiateAccountL
 		return nil, err
 	}
 	defer rows.Close()
-	var items []InitiateAccountLocksRow
+	var items []InsertAccountLocksRow
 	for rows.Next() {
-		var i InitiateAccountLocksRow
+		var i InsertAccountLocksRow
+		if err := rows.Scan(&i.CreditorID, &i.DebtorID, &i.CoordinatorRequestID); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const overwriteAccountLocks = `-- name: OverwriteAccountLocks :many
+UPDATE account_lock
+SET
+    turn_id = initiated.turn_id,
+    collector_id = initiated.collector_id,
+    initiated_at = $1::TIMESTAMPTZ,
+    coordinator_request_id = nextval('coordinator_request_id_seq'),
+    amount = initiated.amount,
+    transfer_id = CASE WHEN initiated.is_prepared THEN 0 END,
+    finalized_at = NULL,
+    released_at = NULL,
+    account_creation_date = NULL,
+    account_last_transfer_number = NULL,
+    has_been_revised = FALSE
+FROM (
+    SELECT
+        unnest($2::BIGINT[]) AS creditor_id,
+        unnest($3::BIGINT[]) AS debtor_id,
+        unnest($4::INTEGER[]) AS turn_id,
+        unnest($5::BIGINT[]) AS collector_id,
+        unnest($6::BIGINT[]) AS amount,
+        unnest($7::BOOLEAN[]) AS is_prepared
+) AS initiated
+WHERE account_lock.creditor_id = initiated.creditor_id AND account_lock.debtor_id = initiated.debtor_id
+RETURNING account_lock.creditor_id, account_lock.debtor_id, account_lock.coordinator_request_id
+`
+
+type OverwriteAccountLocksParams struct {
+	InitiatedAt  time.Time
+	CreditorIDs  []int64
+	DebtorIDs    []int64
+	TurnIDs      []int32
+	CollectorIDs []int64
+	Amounts      []int64
+	ArePrepared  []bool
+}
+
+type OverwriteAccountLocksRow struct {
+	CreditorID           swpt.CreditorID
+	DebtorID             swpt.DebtorID
+	CoordinatorRequestID int64
+}
+
+// Overwrites all of what is stored in locks that are held, and numbers the requests for the new ones. Those that are
+// prepared from the beginning have no transfer, so they get the transfer ID zero.
+func (q *Queries) OverwriteAccountLocks(ctx context.Context, arg OverwriteAccountLocksParams) ([]OverwriteAccountLocksRow, error) {
+	rows, err := q.db.Query(ctx, overwriteAccountLocks,
+		arg.InitiatedAt,
+		arg.CreditorIDs,
+		arg.DebtorIDs,
+		arg.TurnIDs,
+		arg.CollectorIDs,
+		arg.Amounts,
+		arg.ArePrepared,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []OverwriteAccountLocksRow
+	for rows.Next() {
+		var i OverwriteAccountLocksRow
 		if err := rows.Scan(&i.CreditorID, &i.DebtorID, &i.CoordinatorRequestID); err != nil {
 			return nil, err
 		}

@@ -79,9 +79,10 @@ WHERE
 ORDER BY account_lock.creditor_id, account_lock.debtor_id
 FOR UPDATE OF account_lock SKIP LOCKED;
 
--- name: InitiateAccountLocks :many
--- Inserts locks, or overwrites all of what is stored for their accounts, and numbers the requests for them. Those that
--- are prepared from the beginning have no transfer, so they get the transfer ID zero.
+-- name: InsertAccountLocks :many
+-- Inserts locks, and numbers the requests for them. Those that are prepared from the beginning have no transfer, so they
+-- get the transfer ID zero. It fails, without waiting for those who hold the rows, when others have inserted some of
+-- the locks meanwhile: an upsert would wait for them, while they may be waiting for what is inserted here.
 INSERT INTO account_lock (
     creditor_id, debtor_id, turn_id, collector_id, initiated_at, coordinator_request_id, amount, transfer_id
 )
@@ -104,19 +105,35 @@ FROM (
         unnest(@are_prepared::BOOLEAN[]) AS is_prepared
 ) AS initiated
 ORDER BY creditor_id, debtor_id
-ON CONFLICT (creditor_id, debtor_id) DO UPDATE SET
-    turn_id = excluded.turn_id,
-    collector_id = excluded.collector_id,
-    initiated_at = excluded.initiated_at,
-    coordinator_request_id = excluded.coordinator_request_id,
-    amount = excluded.amount,
-    transfer_id = excluded.transfer_id,
+RETURNING creditor_id, debtor_id, coordinator_request_id;
+
+-- name: OverwriteAccountLocks :many
+-- Overwrites all of what is stored in locks that are held, and numbers the requests for the new ones. Those that are
+-- prepared from the beginning have no transfer, so they get the transfer ID zero.
+UPDATE account_lock
+SET
+    turn_id = initiated.turn_id,
+    collector_id = initiated.collector_id,
+    initiated_at = @initiated_at::TIMESTAMPTZ,
+    coordinator_request_id = nextval('coordinator_request_id_seq'),
+    amount = initiated.amount,
+    transfer_id = CASE WHEN initiated.is_prepared THEN 0 END,
     finalized_at = NULL,
     released_at = NULL,
     account_creation_date = NULL,
     account_last_transfer_number = NULL,
     has_been_revised = FALSE
-RETURNING creditor_id, debtor_id, coordinator_request_id;
+FROM (
+    SELECT
+        unnest(@creditor_ids::BIGINT[]) AS creditor_id,
+        unnest(@debtor_ids::BIGINT[]) AS debtor_id,
+        unnest(@turn_ids::INTEGER[]) AS turn_id,
+        unnest(@collector_ids::BIGINT[]) AS collector_id,
+        unnest(@amounts::BIGINT[]) AS amount,
+        unnest(@are_prepared::BOOLEAN[]) AS is_prepared
+) AS initiated
+WHERE account_lock.creditor_id = initiated.creditor_id AND account_lock.debtor_id = initiated.debtor_id
+RETURNING account_lock.creditor_id, account_lock.debtor_id, account_lock.coordinator_request_id;
 
 -- name: AdvanceAccountLocks :exec
 -- Stores locks that have reached another state, or another amount, and are at least prepared.
