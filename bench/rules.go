@@ -73,12 +73,11 @@ type handling struct {
 }
 
 func measureRules(ctx context.Context, out io.Writer, runs, messages int) (err error) {
-	b := &ruleBench{watch: &stopwatch{}, random: rand.New(rand.NewPCG(1, 1))}
-	closeAll, err := b.open(ctx)
+	b, closeDatabase, err := newRuleBench(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, closeAll()) }()
+	defer func() { err = errors.Join(err, closeDatabase()) }()
 
 	type line struct {
 		kind    string
@@ -138,22 +137,22 @@ type ruleBench struct {
 	made    int64 // accounts so far
 }
 
-func (b *ruleBench) open(ctx context.Context) (closeDatabase func() error, err error) {
-	db, closeDatabase, err := newDatabase(ctx, postgres.Options{Tracer: b.watch})
-	if err != nil {
-		return nil, err
-	}
-	b.db = db
+func newRuleBench(ctx context.Context) (b *ruleBench, closeDatabase func() error, err error) {
 	var settings rulebook.Settings
 	if _, err := config.Load(&settings, config.Input{}); err != nil {
-		return nil, errors.Join(err, closeDatabase())
+		return nil, nil, err
+	}
+	watch := &stopwatch{}
+	db, closeDatabase, err := newDatabase(ctx, postgres.Options{Tracer: watch})
+	if err != nil {
+		return nil, nil, err
 	}
 	var everything shard.Realm
-	b.handler = &inbox.Handler{
+	b = &ruleBench{db: db, watch: watch, random: rand.New(rand.NewPCG(1, 1)), handler: &inbox.Handler{
 		Realm: everything, DB: db, Now: time.Now, Metrics: inbox.NewMetrics(prometheus.NewRegistry()),
 		Rules: rulebook.New(everything, settings, rulebook.NewMetrics(prometheus.NewRegistry()),
 			slog.New(slog.DiscardHandler)),
-	}
+	}}
 	for _, statement := range []string{
 		fmt.Sprintf(`INSERT INTO worker_turn VALUES (%d, now() - INTERVAL '20m', 'L', 1, 10, 1000, 2, now() + INTERVAL '1h',
 			NULL, now() + INTERVAL '30d', 5)`, rulesTurn),
@@ -164,10 +163,10 @@ func (b *ruleBench) open(ctx context.Context) (closeDatabase func() error, err e
 		"VACUUM ANALYZE account_lock",
 	} {
 		if _, err := db.Pool().Exec(ctx, statement); err != nil {
-			return nil, errors.Join(err, closeDatabase())
+			return nil, nil, errors.Join(err, closeDatabase())
 		}
 	}
-	return closeDatabase, nil
+	return b, closeDatabase, nil
 }
 
 // A deal is an account with something to be sold, or to be bought.

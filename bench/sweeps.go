@@ -265,12 +265,11 @@ type busyRun struct {
 }
 
 func measureDisturbance(ctx context.Context, out io.Writer, runs, rows int) (err error) {
-	b := &ruleBench{watch: &stopwatch{}, random: rand.New(rand.NewPCG(1, 1))}
-	closeAll, err := b.open(ctx)
+	b, closeDatabase, err := newRuleBench(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, closeAll()) }()
+	defer func() { err = errors.Join(err, closeDatabase()) }()
 	db, err := workerdb.Open(b.db.URL(), postgres.Options{}) // of the sweeps: the worker's measures one connection
 	if err != nil {
 		return err

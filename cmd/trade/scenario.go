@@ -26,7 +26,7 @@ func (o *scenarioOptions) addTo(flags *pflag.FlagSet) {
 
 // load returns the scenario, and how the world behaves.
 func (o *scenarioOptions) load(ctx context.Context) (world.Scenario, world.Profile, error) {
-	profiles := map[string]func() world.Profile{"calm": world.Calm, "noisy": world.Noisy, "storm": world.Storm}
+	profiles := map[string]world.Profile{"calm": world.Calm(), "noisy": world.Noisy(), "storm": world.Storm(o.seed)}
 	profile, found := profiles[o.profile]
 	switch {
 	case o.book != "" && o.customers != 0:
@@ -35,7 +35,7 @@ func (o *scenarioOptions) load(ctx context.Context) (world.Scenario, world.Profi
 		return world.Scenario{}, world.Profile{}, usageErrorf("--profile: %q is not calm, noisy, or storm", o.profile)
 	}
 	scenario, err := o.scenario(ctx)
-	return scenario, profile(), err
+	return scenario, profile, err
 }
 
 func (o *scenarioOptions) scenario(ctx context.Context) (world.Scenario, error) {

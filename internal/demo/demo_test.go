@@ -40,7 +40,7 @@ func TestTurns(t *testing.T) {
 			s.Profile = world.Noisy()
 		},
 		"processes and servers are killed in a storm": func(s *demo.Settings) {
-			s.Shards, s.Services, s.Faults, s.Profile = 2, "../../scripts/services", true, world.Storm()
+			s.Shards, s.Services, s.Faults, s.Profile = 2, "../../scripts/services", true, world.Storm(s.Seed)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -71,18 +71,19 @@ func TestTurns(t *testing.T) {
 	}
 }
 
-// What does not work is told, and not waited for.
+// What does not work is told, and not waited for. When the turns have begun, so are the verdicts: they may tell why.
 func TestBadProgram(t *testing.T) {
 	t.Parallel()
 	program := buildProgram(t)
-	for name, c := range map[string]struct{ script, want string }{
-		"fails at once": {`echo no way; exit 1`, "configuring worker-0: exit status 1\nno way"},
+	const verdict = "C1   holds"
+	for name, c := range map[string]struct{ script, want, told string }{
+		"fails at once": {`echo no way; exit 1`, "configuring worker-0: exit status 1\nno way", ""},
 		"ends by itself": {
-			`[ "$1" = worker ] || exec "` + program + `" "$@"`, "worker-0 has ended by itself: see ",
+			`[ "$1" = worker ] || exec "` + program + `" "$@"`, "worker-0 has ended by itself: see ", verdict,
 		},
 		"fails at the end": {
 			`"` + program + `" "$@" & trap 'kill $!; wait $!; exit 3' TERM; wait $! || exit; [ "$1" = configure ]`,
-			"solver has not stopped well: see its log: exit status 3",
+			"solver has not stopped well: see its log: exit status 3", verdict,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -99,6 +100,9 @@ func TestBadProgram(t *testing.T) {
 			})
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v, want %q\n%s", err, c.want, &out)
+			}
+			if !strings.Contains(out.String(), c.told) {
+				t.Errorf("it does not say %q:\n%s", c.told, &out)
 			}
 		})
 	}

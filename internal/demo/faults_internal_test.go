@@ -1,8 +1,10 @@
 package demo
 
 import (
+	"context"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"pgregory.net/rapid"
@@ -100,5 +102,31 @@ func TestGates(t *testing.T) {
 		if begun == s.after(now) {
 			t.Errorf("in %+v, %+v has begun: %v", now, s, begun)
 		}
+	}
+}
+
+// Should what workers do about results have been too quick to be seen, the fault comes a little later.
+func TestAwaitResultsDoesNotWaitForLong(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		moves := make(chan struct{})
+		tr := &trouble{stores: &stores{}, gates: map[stage]chan struct{}{{turn: 1, part: moving}: moves}}
+		time.AfterFunc(time.Hour, func() { close(moves) })
+		started := time.Now()
+		if !tr.awaitResults(t.Context(), 1) {
+			t.Fatal("it has not waited for results")
+		}
+		if late := time.Since(started) - time.Hour; late < time.Second || late > 10*time.Second {
+			t.Errorf("it has waited for %v of the time when the tokens moved", late)
+		}
+	})
+}
+
+func TestAwaitResultsEndsWithTheContext(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if (&trouble{stores: &stores{}}).awaitResults(ctx, 1) {
+		t.Error("results have come that nobody has published")
 	}
 }

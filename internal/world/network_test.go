@@ -57,7 +57,7 @@ func TestDelaysAndCopies(t *testing.T) {
 
 func TestACalmNetworkDeliversOnce(t *testing.T) {
 	t.Parallel()
-	n := Storm().Network.quiet()
+	n := Storm(1).Network.quiet()
 	l := newTestLink(&n)
 	delivered := 0
 	for range 100 {

@@ -1,6 +1,7 @@
 package world
 
 import (
+	"math/rand/v2"
 	"time"
 
 	"github.com/circular-trade/circular-trade/internal/world/agent"
@@ -74,8 +75,10 @@ func Noisy() Profile {
 	return p
 }
 
-// Storm returns the profile for the injection of faults. Restarts of servers and processes are not part of it.
-func Storm() Profile {
+// Storm returns the profile for the injection of faults. What authorities are like is drawn. Restarts of servers and
+// processes are not part of it.
+func Storm(seed uint64) Profile {
+	random := rand.New(rand.NewPCG(seed, stormStream))
 	p := Noisy()
 	p.Name = "storm"
 	p.Network = Network{
@@ -84,12 +87,11 @@ func Storm() Profile {
 		Breaks: 0.05, BreakLength: 3 * time.Second,
 		LostLocks: 0.01,
 	}
-	p.Traits = []authority.Traits{
-		{OpaqueAccountIDs: true, NumberStep: 1 << 40, ClockSkew: time.Second},
-		{RandomIDs: true, DoublePrecision: true, ClockSkew: -time.Second},
+	for range authorities {
+		p.Traits = append(p.Traits, drawTraits(random))
 	}
 	p.Freedoms = authority.Freedoms{
-		Recipients:      authority.AtPrepare,
+		Recipients:      authority.Existence(random.IntN(1 + int(authority.AtCommit))),
 		RejectRecipient: 0.01,
 		SkipUpdate:      0.3,
 		ExtraHeartbeat:  0.02,
@@ -102,6 +104,23 @@ func Storm() Profile {
 	p.Revisions = 0.05
 	p.Absences = 0.05
 	return p
+}
+
+// drawTraits draws what an authority is like, within the bounds of peers.md, section 8.4. Clocks are not far off, as
+// everything takes seconds instead of hours.
+func drawTraits(random *rand.Rand) authority.Traits {
+	const (
+		maxNumberBits = 40
+		maxSkew       = time.Second
+	)
+	coin := func() bool { return random.IntN(2) == 0 }
+	return authority.Traits{
+		OpaqueAccountIDs: coin(),
+		RandomIDs:        coin(),
+		DoublePrecision:  coin(),
+		NumberStep:       1 << random.IntN(1+maxNumberBits),
+		ClockSkew:        time.Duration(random.Int64N(int64(2*maxSkew))) - maxSkew,
+	}
 }
 
 // However many accounts there are, a world does something without a cause for so many of them per second, and looks at so

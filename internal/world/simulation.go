@@ -85,6 +85,17 @@ type trafficKey struct {
 	typeName string
 }
 
+// What is left to chance is independent of each other.
+const (
+	worldStream = iota
+	agentStream
+	agentLinkStream
+	notificationsStream
+	stormStream
+
+	authorityStreams = 10 // three for each
+)
+
 // newSimulation returns a world that begins at an instant, and has accounts from before.
 func newSimulation(
 	scenario *Scenario, profile Profile, seed uint64, begin time.Time, issuers *issuers, recorder journal.Recorder,
@@ -92,7 +103,7 @@ func newSimulation(
 	begin = begin.UTC().Truncate(time.Microsecond)
 	s := &simulation{
 		scenario: scenario, profile: profile.forAccounts(scenario.accounts()), network: profile.Network,
-		random:   rand.New(rand.NewPCG(seed, 0)),
+		random:   rand.New(rand.NewPCG(seed, worldStream)),
 		debtors:  make(map[swpt.DebtorID]*host),
 		issuers:  issuers,
 		checker:  journal.NewChecker(),
@@ -105,10 +116,10 @@ func newSimulation(
 	}
 	s.journal = recorder
 	s.timeline.Advance(begin.Add(-age))
-	s.agent = agent.New(s.profile.AgentTiming, profile.MaxIDJump, &s.timeline, rand.New(rand.NewPCG(seed, 1)), agent.Links{
+	s.agent = agent.New(s.profile.AgentTiming, profile.MaxIDJump, &s.timeline, rand.New(rand.NewPCG(seed, agentStream)), agent.Links{
 		Authority: s.fromAgent, Service: s.notify,
 	})
-	s.agentOut, s.notifications = s.newLink(seed, 2), s.newLink(seed, 3)
+	s.agentOut, s.notifications = s.newLink(seed, agentLinkStream), s.newLink(seed, notificationsStream)
 	s.openAuthorities(seed)
 	s.populate()
 	s.begin(begin)
@@ -169,7 +180,7 @@ func (s *simulation) openAuthority(i int, seed uint64) *host {
 	if i < len(s.profile.Traits) {
 		settings.Traits = s.profile.Traits[i]
 	}
-	stream := uint64(10 + 3*i)
+	stream := uint64(authorityStreams + 3*i)
 	h := &host{number: int64(firstRange + i), in: s.newLink(seed, stream), out: s.newLink(seed, stream+1)}
 	send := func(m smp.Message) { s.fromAuthority(h, m) }
 	random := rand.New(rand.NewPCG(seed, stream+2))

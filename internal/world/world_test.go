@@ -223,7 +223,7 @@ func (p Position) isOf(currencies []CurrencyReport) bool {
 // In a storm, and while the broker closes all connections again and again, everything comes to a good end.
 func TestAStormOnARealBroker(t *testing.T) {
 	t.Parallel()
-	profile := Storm()
+	profile := Storm(1)
 	profile.Absences = 0 // what those lose is not paid to them
 	s := newStage(t, Town(), profile)
 	for _, debtor := range []int{int(townLoaves), int(townTickets)} {
