@@ -88,7 +88,7 @@ func newDemoCommand() *cobra.Command {
 
 func (o *demoOptions) settings(ctx context.Context) (demo.Settings, error) {
 	s := demo.Settings{
-		PostgresURL: o.postgres, BrokerURL: o.broker, Seed: o.seed, Shards: o.shards, Turns: o.turns,
+		PostgresURL: o.postgres, BrokerURL: o.broker, BrokerPages: os.Getenv("TEST_BROKER_MANAGEMENT_URL"), Seed: o.seed, Shards: o.shards, Turns: o.turns,
 		Faults: o.faults, Keep: o.keep, Dir: o.dir,
 	}
 	switch {

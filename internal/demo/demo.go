@@ -17,6 +17,7 @@ import (
 type Settings struct {
 	PostgresURL string // of a server, as a role that may create databases
 	BrokerURL   string // of a virtual host without queues
+	BrokerPages string // URL of the broker's management pages, if there are any
 
 	Program string // the program trade
 
@@ -118,7 +119,7 @@ func (s *show) build(ctx context.Context) (err error) {
 		if s.servers, err = startServers(ctx, s.Services, s.Dir); err != nil {
 			return err
 		}
-		s.PostgresURL, s.BrokerURL = s.servers.postgres.url, s.servers.broker.url
+		s.PostgresURL, s.BrokerURL, s.BrokerPages = s.servers.postgres.url, s.servers.broker.url, s.servers.broker.pages
 	}
 	if s.stores, err = newStores(ctx, s.PostgresURL, s.Shards); err != nil {
 		return err

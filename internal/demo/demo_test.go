@@ -1,7 +1,13 @@
 package demo_test
 
 import (
+	"bufio"
 	"bytes"
+	"context"
+	"errors"
+	"io"
+	"maps"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -9,6 +15,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/circular-trade/circular-trade/internal/demo"
 	"github.com/circular-trade/circular-trade/internal/testenv"
@@ -32,9 +40,6 @@ func TestTurns(t *testing.T) {
 	t.Parallel()
 	program := buildProgram(t)
 	for name, change := range map[string]func(*demo.Settings){
-		"one worker": func(s *demo.Settings) {
-			s.Shards, s.PostgresURL, s.BrokerURL = 1, os.Getenv("TEST_POSTGRES_URL"), testenv.NewVirtualHost(t)
-		},
 		"four workers in a noisy world": func(s *demo.Settings) {
 			s.Shards, s.PostgresURL, s.BrokerURL = 4, os.Getenv("TEST_POSTGRES_URL"), testenv.NewVirtualHost(t)
 			s.Profile = world.Noisy()
@@ -68,6 +73,87 @@ func TestTurns(t *testing.T) {
 				t.Errorf("the report has %d bytes, %v", len(page), err)
 			}
 		})
+	}
+}
+
+// All that is running when everything has been told can be looked at, where it is said to be, until the demo is stopped.
+func TestKeep(t *testing.T) {
+	t.Parallel()
+	ctx, stop := context.WithCancel(t.Context())
+	shown, out := io.Pipe()
+	settings := demo.Settings{
+		Program: buildProgram(t), Scenario: world.Town(), Profile: world.Calm(), Seed: 1, Turns: 1, Shards: 1,
+		PostgresURL: os.Getenv("TEST_POSTGRES_URL"), BrokerURL: testenv.NewVirtualHost(t), BrokerPages: os.Getenv("TEST_BROKER_MANAGEMENT_URL"),
+		Keep: true, Dir: t.TempDir(), Out: out,
+	}
+	ended := make(chan error, 1)
+	go func() {
+		ended <- demo.Run(ctx, settings)
+		_ = out.Close()
+	}()
+	defer func() {
+		stop()
+		_, _ = io.Copy(io.Discard, shown)
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}()
+	var text strings.Builder
+	places := map[string]int{}
+	for lines := bufio.NewScanner(shown); lines.Scan(); {
+		text.WriteString(lines.Text() + "\n")
+		fields := strings.Fields(lines.Text())
+		if len(fields) < 2 {
+			continue
+		}
+		switch {
+		case fields[0] == "psql":
+			places["databases"]++
+			lookAtDatabase(t, strings.Trim(fields[1], "'"))
+		case fields[0] == "curl":
+			places["servers"]++
+			lookAtPage(t, fields[1])
+		case strings.HasSuffix(lines.Text(), "# the broker's pages"):
+			places["pages"]++
+			lookAtPage(t, fields[0])
+		case strings.HasSuffix(lines.Text(), "# the broker itself"):
+			if fields[0] != settings.BrokerURL {
+				t.Errorf("the broker is at %q", fields[0])
+			}
+			stop()
+		}
+	}
+	// A solver and a worker have databases; a worker has metrics; there is the admin API.
+	if want := map[string]int{"databases": 2, "servers": 2, "pages": 1}; !maps.Equal(places, want) {
+		t.Errorf("there are %v, want %v:\n%s", places, want, &text)
+	}
+}
+
+func lookAtDatabase(t *testing.T, url string) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), url)
+	if err == nil {
+		err = errors.Join(conn.Ping(t.Context()), conn.Close(t.Context()))
+	}
+	if err != nil {
+		t.Errorf("looking at a database: %v", err)
+	}
+}
+
+func lookAtPage(t *testing.T, url string) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	page, err := io.ReadAll(response.Body)
+	if err = errors.Join(err, response.Body.Close()); err != nil || response.StatusCode != http.StatusOK || len(page) == 0 {
+		t.Errorf("%s: %s, %d bytes, %v", url, response.Status, len(page), err)
 	}
 }
 

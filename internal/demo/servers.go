@@ -85,6 +85,7 @@ type server struct {
 	mu      sync.Mutex
 	process *exec.Cmd // of the script; nil when it does not run
 	url     string
+	pages   string    // URL of the broker's management pages
 	since   time.Time // when it has answered again
 }
 
@@ -95,7 +96,7 @@ func newServer(script string, kind serverKind, directory, logs string) *server {
 	}
 }
 
-var serverURL = regexp.MustCompile(`(?m)^export TEST_(?:POSTGRES|BROKER)_URL='(.*)'$`)
+var serverURL = regexp.MustCompile(`(?m)^export TEST_(?:POSTGRES|BROKER)(_MANAGEMENT)?_URL='(.*)'$`)
 
 // start starts the server, and returns when it answers.
 func (s *server) start(ctx context.Context) error {
@@ -117,13 +118,20 @@ func (s *server) start(ctx context.Context) error {
 	defer stop()
 	// The script closes its output when the server answers, and when it does not start.
 	variables, _ := io.ReadAll(output)
-	url := serverURL.FindSubmatch(variables)
-	if url == nil {
+	urls := serverURL.FindAllSubmatch(variables, -1)
+	if urls == nil {
 		return errors.Join(fmt.Errorf("the %s server does not start: see %s", s.kind, s.log), cmd.Wait(), ctx.Err())
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.process, s.url, s.since = cmd, string(url[1]), time.Now()
+	s.process, s.since = cmd, time.Now()
+	for _, url := range urls {
+		if len(url[1]) == 0 {
+			s.url = string(url[2])
+		} else {
+			s.pages = string(url[2])
+		}
+	}
 	return nil
 }
 

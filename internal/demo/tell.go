@@ -134,5 +134,8 @@ func (s *show) inviteToLookAround() {
 		}
 	}
 	s.screen.write("    curl %[1]s/trade/turns   # the admin API, without tokens; its pages are at %[1]s/trade/.docs/\n", s.admin.url)
-	s.screen.write("    broker: %s\n", s.BrokerURL)
+	if s.BrokerPages != "" {
+		s.screen.write("    %s   # the broker's pages\n", s.BrokerPages)
+	}
+	s.screen.write("    %s   # the broker itself\n", s.BrokerURL)
 }
