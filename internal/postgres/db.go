@@ -35,6 +35,11 @@ type Options struct {
 	// program, each needs a label of its own (see [prometheus.WrapRegistererWith]).
 	Registerer prometheus.Registerer
 
+	// FreshPlans has the server plan each statement when it is executed, which takes a tenth of a millisecond, and not
+	// keep the plan. It is for tables that are often empty, and large a moment later: a plan that was made for an empty
+	// table reads all of a large one, each time, until the server happens to count its rows.
+	FreshPlans bool
+
 	// Tracer is told of all that is sent to the server. Nil: nobody is.
 	Tracer pgx.QueryTracer
 }
@@ -73,6 +78,9 @@ func Open(url URL, options Options) (*DB, error) {
 	config.MaxConnLifetimeJitter = config.MaxConnLifetime / 10
 	config.PingTimeout = pingTimeout
 	config.ConnConfig.Tracer = options.Tracer
+	if options.FreshPlans {
+		config.ConnConfig.RuntimeParams["plan_cache_mode"] = "force_custom_plan"
+	}
 	config.AfterConnect = func(_ context.Context, conn *pgx.Conn) error {
 		scanInUTC(conn.TypeMap())
 		return nil

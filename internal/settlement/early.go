@@ -68,15 +68,21 @@ func (r *Roller) applyPage(ctx context.Context, of table, records []Record) erro
 }
 
 // timely returns up to a page of records of which there are early news, from one on. They are there, or have been.
-func (r *Roller) timely(ctx context.Context, of table, from Record) ([]Record, error) {
-	rows, err := r.DB.Queries().TimelyEarlyReceipts(ctx, workerdb.TimelyEarlyReceiptsParams{
-		CollectorID: int64(from.CollectorID), TurnID: from.TurnID, DebtorID: int64(from.DebtorID),
-		CreditorID: int64(from.OtherID), IsSending: of.isSending, AtMost: int64(r.pageSize()),
+func (r *Roller) timely(ctx context.Context, of table, from Record) (records []Record, err error) {
+	err = r.DB.InReadCommittedTx(ctx, "look_for_early_receipts", func(ctx context.Context, tx *workerdb.Tx) error {
+		if err := tx.ReadInKeyOrder(ctx); err != nil {
+			return fmt.Errorf("choosing how to read early receipts: %w", err)
+		}
+		rows, err := tx.TimelyEarlyReceipts(ctx, workerdb.TimelyEarlyReceiptsParams{
+			CollectorID: int64(from.CollectorID), TurnID: from.TurnID, DebtorID: int64(from.DebtorID),
+			CreditorID: int64(from.OtherID), IsSending: of.isSending, AtMost: int64(r.pageSize()),
+		})
+		records = make([]Record, len(rows))
+		for i, row := range rows {
+			records[i] = Record{row.CollectorID, row.TurnID, row.DebtorID, row.CreditorID}
+		}
+		return err
 	})
-	records := make([]Record, len(rows))
-	for i, row := range rows {
-		records[i] = Record{row.CollectorID, row.TurnID, row.DebtorID, row.CreditorID}
-	}
 	return records, err
 }
 

@@ -22,11 +22,13 @@ type DB struct {
 	*postgres.DB
 }
 
-// Open returns the database with a URL. It connects when it is first needed. The caller has to close it.
+// Open returns the database with a URL. It connects when it is first needed. The caller has to close it. Most tables are
+// queues, so plans of statements are not kept, whatever the options say.
 func Open(url postgres.URL, options postgres.Options) (*DB, error) {
 	if options.Registerer != nil {
 		options.Registerer = prometheus.WrapRegistererWith(prometheus.Labels{"database": "worker"}, options.Registerer)
 	}
+	options.FreshPlans = true
 	db, err := postgres.Open(url, options)
 	if err != nil {
 		return nil, err

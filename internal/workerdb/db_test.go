@@ -221,3 +221,43 @@ func TestAfterCommit(t *testing.T) {
 		}
 	}
 }
+
+// What is found by its key is found along an index, also by a statement that has been used before, when the table was
+// empty.
+func TestQueuesGrow(t *testing.T) {
+	t.Parallel()
+	db := open(t, testenv.NewDatabase(t), postgres.Options{MaxConns: 1})
+	migrate(t, db)
+	exec(t, db, "VACUUM ANALYZE transfer_attempt")
+	count := func(ctx context.Context, tx *workerdb.Tx) (scans int) {
+		t.Helper()
+		const query = "SELECT seq_scan FROM pg_stat_xact_user_tables WHERE relname = 'transfer_attempt'"
+		if err := tx.QueryRow(ctx, query).Scan(&scans); err != nil {
+			t.Fatal(err)
+		}
+		return scans
+	}
+	look := func() (scans int) {
+		t.Helper()
+		err := db.InTx(t.Context(), "look", func(ctx context.Context, tx *workerdb.Tx) error {
+			scans = -count(ctx, tx)
+			_, err := tx.LockAttemptsByRequest(ctx, []int64{1, 2, 3})
+			scans += count(ctx, tx)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return scans
+	}
+	for range 10 { // more often than the server waits before it might keep a plan
+		look()
+	}
+	exec(t, db, `INSERT INTO transfer_attempt (
+			collector_id, turn_id, debtor_id, creditor_id, is_dispatching, nominal_amount, collection_started_at, inserted_at,
+			recipient, recipient_version, attempted_at, coordinator_request_id, final_interest_rate_ts, amount
+		) SELECT 1, 1, 1, i, TRUE, 1000, now(), now(), 'x', 1, now(), i, now(), 10 FROM generate_series(1, 20000) AS i`)
+	if scans := look(); scans > 0 {
+		t.Errorf("the table is read as a whole, %d times", scans)
+	}
+}
