@@ -116,7 +116,7 @@ type Outcome struct {
 	Traders, Served int
 
 	graph   *graph
-	results []cleared
+	scales  []cleared
 	amounts []int64 // tokens, of each arc of the graph
 }
 
@@ -233,16 +233,16 @@ func (m *Market) Clear(ctx context.Context, opts Options) (*Outcome, error) {
 	if err != nil {
 		return nil, err
 	}
-	results, err := g.clear(ctx, opts.Strategy, p)
+	exact, err := g.clear(ctx, opts.Strategy, p)
 	if err != nil {
 		return nil, err
 	}
 	p.report("rounding to tokens", 0)
-	amounts, err := g.round(ctx, results)
+	amounts, err := g.round(ctx, exact)
 	if err != nil {
 		return nil, err
 	}
-	out.graph, out.results, out.amounts = g, results, amounts
+	out.graph, out.scales, out.amounts = g, exact.scales, amounts
 	p.report("aggregating", 0)
 	for debtor, registered := range m.collectors {
 		slices.Sort(registered)

@@ -594,6 +594,149 @@ func (m *maker) addHugeOffers(price float64, wanting bool) []swpt.DebtorID {
 	return []swpt.DebtorID{a, b}
 }
 
+// Nor do many huge offers of which something is always left over, beside some that would have to wait for a finer scale.
+func TestManyHugeOffersStarveNobody(t *testing.T) {
+	t.Parallel()
+	const (
+		crowd  = 128
+		giant  = 1 << 50
+		medium = 1 << 40
+	)
+	for _, s := range strategies() {
+		t.Run(s.Name(), func(t *testing.T) {
+			t.Parallel()
+			m := newMaker(dice(1), 1000)
+			m.tree(8, 0.7)
+			m.trade(400, func(int) swpt.DebtorID { return m.any() }, m.ordinary)
+			alone := value(m.clear(t, s, 1))
+			a, b := m.peg(base, 0x1p41), m.peg(base, 0x1p41)
+			// Two cheap currencies, of which so many tokens are worth so little that they wait, too.
+			c, d := m.peg(base, 0x1.b7p-40), m.peg(base, 0x1.5p-40)
+			m.swaps(-1, 1, c, d, 1<<60)
+			m.swaps(-1000, 2*crowd, a, b, medium)
+			m.swaps(-2000, crowd, a, b, giant)
+			for i := range swpt.CreditorID(crowd) { // nobody buys what they sell
+				m.sell(-3000-i, a, giant)
+				m.buy(-3000-i, b, giant)
+			}
+			out := m.clear(t, s, 1)
+			checkOutcome(t, m.book, out)
+			ordinary := 0.0
+			for _, currency := range out.Currencies {
+				if currency.Debtor < a {
+					ordinary += currency.Cleared
+				}
+			}
+			if ordinary < 0.999*alone {
+				t.Errorf("%g is cleared beside huge offers, %g alone", ordinary, alone)
+			}
+		})
+	}
+}
+
+// swaps adds pairs of traders, numbered downwards, who want to swap an amount of one currency for as many tokens of
+// another one.
+func (m *maker) swaps(first swpt.CreditorID, pairs int, a, b swpt.DebtorID, amount int64) {
+	for i := range swpt.CreditorID(pairs) {
+		m.sell(first-2*i, a, amount)
+		m.buy(first-2*i, b, amount)
+		m.sell(first-2*i-1, b, amount)
+		m.buy(first-2*i-1, a, amount)
+	}
+}
+
+// However far prices and values are apart, in whatever groups, outcomes are right to the token.
+func TestBooksOfManyTiers(t *testing.T) {
+	t.Parallel()
+	for _, s := range strategies() {
+		t.Run(s.Name(), func(t *testing.T) {
+			t.Parallel()
+			several := false
+			for seed := range uint64(400) {
+				r := dice(seed)
+				minimum := int64(1) << r.IntN(1+oneOf(r, 0, 10, 20, 45))
+				m := newMaker(r, minimum)
+				spread := oneOf[float64](r, 2, 30, 60, 120)
+				tier := func() float64 { return (2*r.Float64() - 1) * spread }
+				prices, values := make([]float64, 1+r.IntN(5)), make([]float64, 1+r.IntN(4))
+				for i := range prices {
+					prices[i] = tier()
+				}
+				for i := range values {
+					values[i] = tier() + 40
+				}
+				price := map[swpt.DebtorID]float64{base: 1}
+				for range 2 + r.IntN(12) {
+					p := math.Exp2(oneOf(r, prices...) + 3*r.Float64())
+					price[m.peg(base, p)] = p
+				}
+				for creditor := range swpt.CreditorID(2 + r.IntN(oneOf(r, 10, 100, 1000))) {
+					for range 4 {
+						debtor, amount := m.any(), math.Exp2(63*r.Float64())
+						switch r.IntN(10) {
+						case 0:
+							amount = float64(minimum)
+						case 1, 2:
+						default:
+							amount = math.Exp2(oneOf(r, values...)+2*r.Float64()) / price[debtor]
+						}
+						whole := int64(min(max(amount, float64(minimum)), math.MaxInt64-1024))
+						if r.IntN(2) == 0 {
+							m.sell(1+creditor, debtor, whole)
+						} else {
+							m.buy(1+creditor, debtor, whole)
+						}
+					}
+				}
+				out := m.clear(t, s, 1)
+				if checkOutcome(t, m.book, out); t.Failed() {
+					t.Fatalf("book %d is not cleared properly", seed)
+				}
+				several = several || len(out.Takings) > 100
+			}
+			if !several {
+				t.Error("no book had many trades")
+			}
+		})
+	}
+}
+
+func oneOf[T any](r *rand.Rand, all ...T) T { return all[r.IntN(len(all))] }
+
+// Groups of traders, each of which trades at a sixteenth of the value of the one before, with something left over, all
+// trade: as many scales as there can be.
+func TestLadder(t *testing.T) {
+	t.Parallel()
+	const crowd, amount = 20, 1 << 30
+	for _, s := range strategies() {
+		t.Run(s.Name(), func(t *testing.T) {
+			t.Parallel()
+			m := newMaker(dice(1), 1000)
+			rungs := 0
+			for exponent := 120; exponent > -120; exponent -= 4 {
+				a, b := m.peg(base, math.Ldexp(1, exponent)), m.peg(base, math.Ldexp(1, exponent))
+				m.swaps(swpt.CreditorID(-1000*rungs-1), crowd, a, b, amount)
+				for i := range swpt.CreditorID(crowd) {
+					m.sell(1+i, a, amount)
+					m.buy(1+i, b, amount)
+				}
+				rungs++
+			}
+			out := m.clear(t, s, 1)
+			checkOutcome(t, m.book, out)
+			taken := map[swpt.DebtorID]int64{}
+			for _, ch := range out.Takings {
+				taken[ch.Debtor] += ch.Amount
+			}
+			for _, c := range out.Currencies {
+				if got := taken[c.Debtor]; c.Debtor != base && got < crowd*amount-crowd {
+					t.Errorf("%d of %d tokens at the price %g are taken", got, crowd*amount, c.Price)
+				}
+			}
+		})
+	}
+}
+
 // Swaps at prices from one end of the range to the other all take place, in full but for numerical noise, next to each
 // other.
 func TestAllScalesAreCleared(t *testing.T) {

@@ -11,7 +11,7 @@ import (
 func (o *Outcome) Rings() iter.Seq[Ring] {
 	return func(yield func(Ring) bool) {
 		d := newDecomposition(o)
-		for scale := range o.results {
+		for scale := range o.scales {
 			if !d.peel(scale, yield) {
 				return
 			}
@@ -25,6 +25,7 @@ type decomposition struct {
 	passed []float64 // value that has gone through each arc
 	whole  []float64 // value that goes through each arc
 	given  []int64   // tokens given so far on each arc
+	last   []int     // the last scale on which something flows through each arc
 	steps  []RingStep
 }
 
@@ -34,10 +35,12 @@ func newDecomposition(o *Outcome) *decomposition {
 		passed: make([]float64, o.graph.arcs()),
 		whole:  make([]float64, o.graph.arcs()),
 		given:  make([]int64, o.graph.arcs()),
+		last:   make([]int, o.graph.arcs()),
 	}
-	for _, result := range o.results {
-		for arc, flow := range result.flow {
-			d.whole[arc] += float64(flow) * result.unit
+	for scale, result := range o.scales {
+		for i, arc := range result.arcs {
+			d.whole[arc] += float64(result.flow[i]) * result.unit
+			d.last[arc] = scale
 		}
 	}
 	return d
@@ -45,11 +48,13 @@ func newDecomposition(o *Outcome) *decomposition {
 
 // peel yields the rings of one scale. It returns false when the receiver has had enough.
 func (d *decomposition) peel(scale int, yield func(Ring) bool) bool {
-	result := d.o.results[scale]
+	result := d.o.scales[scale]
 	flow := *d.o.graph
 	flow.least = make([]int64, flow.arcs())
 	search := newCycleSearch(&flow)
-	copy(search.room, result.flow)
+	for i, arc := range result.arcs {
+		search.room[arc] = result.flow[i]
+	}
 	more := true
 	search.found = func(cycle []step, value int64) bool {
 		more = yield(d.ring(search, cycle, float64(value)*result.unit, scale))
@@ -71,7 +76,7 @@ func (d *decomposition) ring(search *cycleSearch, cycle []step, value float64, s
 		d.steps = append(d.steps, RingStep{
 			Creditor: g.creditor[g.trader[s.arc]],
 			Debtor:   g.debtor[g.currency[s.arc]],
-			Amount:   d.share(s.arc, search.room[s.arc] == 0 && d.isLast(s.arc, scale)),
+			Amount:   d.share(s.arc, search.room[s.arc] == 0 && d.last[s.arc] == scale),
 		})
 	}
 	return Ring{Value: value, Steps: d.steps}
@@ -86,14 +91,4 @@ func (d *decomposition) share(arc int32, last bool) int64 {
 	amount -= d.given[arc]
 	d.given[arc] += amount
 	return amount
-}
-
-// isLast tells whether nothing flows through an arc on finer scales.
-func (d *decomposition) isLast(arc int32, scale int) bool {
-	for _, result := range d.o.results[scale+1:] {
-		if result.flow[arc] > 0 {
-			return false
-		}
-	}
-	return true
 }

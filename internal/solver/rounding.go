@@ -20,12 +20,12 @@ import (
 // from the sum of the integers below its flows to the sum of those above; of these ranges, both contain one of the two
 // integers next to the sum of flows. Offers that are exceeded by their flow change nothing about it, since that is a
 // small part of a token in all.
-func (g *graph) round(ctx context.Context, results []cleared) ([]int64, error) {
+func (g *graph) round(ctx context.Context, exact *clearing) ([]int64, error) {
 	amounts := make([]int64, g.arcs())
 	return amounts, g.eachCurrency(ctx, func() func(c int) error {
-		r := rounder{g: g, results: results, amounts: amounts}
-		if len(results) > 0 {
-			r.unit = results[len(results)-1].unit
+		r := rounder{g: g, exact: exact, amounts: amounts}
+		if n := len(exact.scales); n > 0 {
+			r.unit = exact.scales[n-1].unit
 		}
 		return r.roundCurrency
 	})
@@ -54,7 +54,7 @@ func (g *graph) eachCurrency(ctx context.Context, newWorker func() func(c int) e
 
 type rounder struct {
 	g           *graph
-	results     []cleared
+	exact       *clearing
 	unit        float64 // the smallest one
 	amounts     []int64
 	sells, buys roundedSide
@@ -102,9 +102,8 @@ func (r *rounder) roundCurrency(c int) error {
 func (r *rounder) load(side *roundedSide, ends []end) {
 	side.changes, side.sum = side.changes[:0], 0
 	for _, end := range ends {
-		whole, fraction := r.g.tokens(r.results, end.arc)
-		if whole > 0 || fraction > 0 {
-			ch := r.newChange(end.arc, whole, fraction)
+		if exact := r.exact.through(end.arc); exact != (tokens{}) {
+			ch := r.newChange(end.arc, exact)
 			side.changes = append(side.changes, ch)
 			side.sum += uint64(ch.amount)
 		}
@@ -113,14 +112,14 @@ func (r *rounder) load(side *roundedSide, ends []end) {
 
 // newChange finds the integers next to a number of tokens. A number that is as good as an integer, or as all of the
 // offer, begins as that.
-func (r *rounder) newChange(arc int32, whole, fraction uint64) change {
+func (r *rounder) newChange(arc int32, exact tokens) change {
 	most := r.g.offered[arc]
-	if whole >= uint64(most) {
+	if exact.whole >= uint64(most) {
 		return change{arc: arc, amount: most, low: most, high: most, settled: true}
 	}
-	low := int64(whole)
-	ch := change{arc: arc, amount: low, low: low, high: low, fraction: math.Ldexp(float64(fraction), -64), settled: true}
-	if fraction > 0 {
+	low := int64(exact.whole)
+	ch := change{arc: arc, amount: low, low: low, high: low, fraction: math.Ldexp(float64(exact.fraction), -64), settled: true}
+	if exact.fraction > 0 {
 		ch.high = low + 1
 	}
 	noise := min(1e-9*float64(low), 0.01)
