@@ -5,6 +5,7 @@ import (
 	"github.com/circular-trade/circular-trade/internal/shard"
 	"github.com/circular-trade/circular-trade/internal/smp"
 	"github.com/circular-trade/circular-trade/internal/swpt"
+	"github.com/circular-trade/circular-trade/internal/world/journal"
 )
 
 // By these names the parties of the protocol know each other's software.
@@ -78,11 +79,11 @@ func authorityParcel(m smp.Message) *parcel {
 	isAnswer := kind == smp.CoordinatorAgent
 	transfer, isTransfer := m.(*smp.AccountTransfer)
 	isAgents := isTransfer && transfer.CoordinatorType == smp.CoordinatorAgent
-	toTrade := isCollector(creditor) || isAnswer || isAgents
+	toTrade := journal.IsCollector(creditor) || isAnswer || isAgents
 
 	headers := map[string]any{
 		"message-type": m.Type(), "creditor-id": int64(creditor), "debtor-id": int64(debtor),
-		"ca-trade": toTrade, "ca-creditors": !isCollector(creditor) && !isAnswer,
+		"ca-trade": toTrade, "ca-creditors": !journal.IsCollector(creditor) && !isAnswer,
 	}
 	if kind != "" {
 		headers["coordinator-type"], headers["coordinator-id"] = kind, coordinatorID

@@ -19,6 +19,7 @@ type Profile struct {
 	// Traits of authorities: the first one has the first, and so on. Those for whom there are none are like the
 	// reference.
 	Traits   []authority.Traits
+	Terms    []authority.Terms // the same
 	Freedoms authority.Freedoms
 
 	MaxIDJump  int64   // update IDs of the creditors agent jump ahead by up to this
@@ -93,10 +94,14 @@ func Storm(seed uint64) Profile {
 	p.Freedoms = authority.Freedoms{
 		Recipients:      authority.Existence(random.IntN(1 + int(authority.AtCommit))),
 		RejectRecipient: 0.01,
+		FailCommit:      0.05,
 		SkipUpdate:      0.3,
 		ExtraHeartbeat:  0.02,
 		UnnamedAtFirst:  0.5,
 		CreditDelay:     2 * time.Second,
+	}
+	for range authorities {
+		p.Terms = append(p.Terms, drawTerms(random))
 	}
 	p.MaxIDJump = 1000
 	p.RateSpread = 45
@@ -121,6 +126,30 @@ func drawTraits(random *rand.Rand) authority.Traits {
 		NumberStep:       1 << random.IntN(1+maxNumberBits),
 		ClockSkew:        time.Duration(random.Int64N(int64(2*maxSkew))) - maxSkew,
 	}
+}
+
+// drawTerms draws what an authority promises about transfers, within the bounds of peers.md, section 8.4. The bounds
+// themselves come often: the service takes what is no worse.
+func drawTerms(random *rand.Rand) authority.Terms {
+	const (
+		leastRate     = -50
+		leastPeriod   = 30 * 24 * time.Hour
+		longestPeriod = 180 * 24 * time.Hour
+		leastBytes    = 80
+		mostBytes     = 500
+	)
+	terms := authority.Terms{DemurrageRate: leastRate, CommitPeriod: leastPeriod, TransferNoteMaxBytes: leastBytes}
+	coin := func() bool { return random.IntN(2) == 0 }
+	if coin() {
+		terms.DemurrageRate += random.Float64() * -leastRate
+	}
+	if coin() {
+		terms.CommitPeriod += time.Duration(random.Int64N(int64(longestPeriod - leastPeriod))).Truncate(time.Second)
+	}
+	if coin() {
+		terms.TransferNoteMaxBytes += random.Int32N(mostBytes - leastBytes + 1)
+	}
+	return terms
 }
 
 // However many accounts there are, a world does something without a cause for so many of them per second, and looks at so

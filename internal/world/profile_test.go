@@ -42,7 +42,41 @@ func TestStormsDiffer(t *testing.T) {
 			t.Errorf("%d of %d authorities %s", count, all, name)
 		}
 	}
+	var atWorst, others authority.Terms // counts
+	for seed := range uint64(storms) {
+		for i, terms := range Storm(seed).Terms {
+			if terms != Storm(seed).Terms[i] {
+				t.Fatalf("the same seed leads to %+v, and to %+v", terms, Storm(seed).Terms[i])
+			}
+			const days = 24 * time.Hour
+			if terms.DemurrageRate < -50 || terms.DemurrageRate > 0 || terms.CommitPeriod < 30*days ||
+				terms.CommitPeriod > 180*days || terms.CommitPeriod%time.Second != 0 ||
+				terms.TransferNoteMaxBytes < 80 || terms.TransferNoteMaxBytes > 500 {
+				t.Errorf("an authority has the terms %+v", terms)
+			}
+			countTerms(&atWorst, terms.DemurrageRate == -50, terms.CommitPeriod == 30*days, terms.TransferNoteMaxBytes == 80)
+			countTerms(&others, terms.DemurrageRate > -40, terms.CommitPeriod > 60*days, terms.TransferNoteMaxBytes > 150)
+		}
+	}
+	for _, n := range []authority.Terms{atWorst, others} {
+		if n.DemurrageRate < few || n.CommitPeriod < few || n.TransferNoteMaxBytes < few {
+			t.Errorf("of %d authorities, %+v have the terms that are the worst for locks, and %+v far better ones", all, atWorst, others)
+		}
+	}
 	if len(existence) != 3 {
 		t.Errorf("recipients are looked for so often: %v", existence)
+	}
+}
+
+// countTerms counts authorities by their terms.
+func countTerms(n *authority.Terms, rate, period, bytes bool) {
+	if rate {
+		n.DemurrageRate++
+	}
+	if period {
+		n.CommitPeriod++
+	}
+	if bytes {
+		n.TransferNoteMaxBytes++
 	}
 }

@@ -62,9 +62,9 @@ func (s *simulation) report(r *Report) {
 	r.Turnovers = s.checker.Turnovers()
 	r.Verdicts = s.checker.Verdicts()
 	if s.settled {
-		leniency := journal.Leniency{Losses: s.profile.losesTrades(), Kept: s.kept}
+		leniency := journal.Leniency{Kept: s.kept}
 		if s.profile.Freedoms.FailForGood > 0 {
-			leniency.Kept = 0 // what has been refused for good stays with collectors
+			leniency = journal.Leniency{Losses: true} // what has been refused for good stays with collectors
 		}
 		r.Verdicts = s.checker.FinalVerdicts(leniency)
 	}
@@ -87,7 +87,7 @@ func (s *simulation) report(r *Report) {
 		case c == nil:
 		case purse.Creditor == journal.Root:
 			c.Issued += purse.Principal
-		case isCollector(purse.Creditor):
+		case journal.IsCollector(purse.Creditor):
 			c.Collectors += purse.Principal
 		default:
 			c.Customers += purse.Principal
@@ -117,7 +117,7 @@ func (w *World) Progress() Progress {
 	var p Progress
 	w.look(func(s *simulation) {
 		for purse := range s.checker.Purses {
-			if purse.Live && purse.Creditor != journal.Root && isCollector(purse.Creditor) {
+			if purse.Live && purse.Creditor != journal.Root && journal.IsCollector(purse.Creditor) {
 				p.Collectors++
 			}
 		}
@@ -139,9 +139,6 @@ func (p *Progress) count(t *journal.Turnover) {
 	turn.Sendings += t.Sendings
 	turn.Buyers += t.Buyers
 }
-
-// losesTrades tells whether something may go wrong for good that keeps somebody from being paid.
-func (p *Profile) losesTrades() bool { return p.Freedoms.FailForGood > 0 || p.Absences > 0 }
 
 // Write writes the report for people to read.
 func (r *Report) Write(out io.Writer) error {

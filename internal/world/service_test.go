@@ -34,6 +34,8 @@ type fakeDeal struct {
 	debtor        swpt.DebtorID
 	seller, buyer swpt.CreditorID
 	amount        int64
+	lock          *fakeRequest // of the buyer
+	sale          *fakeRequest // nil as long as the buyer's account is not locked
 	collected     bool
 	paid          bool
 	paying        *fakeRequest
@@ -44,9 +46,10 @@ type fakeRequest struct {
 	deal       *fakeDeal
 	message    *smp.PrepareTransfer
 	isPayment  bool // to the buyer
-	transferID *int64
+	prepared   *smp.PreparedTransfer
 	commit     *smp.FinalizeTransfer
 	over       bool
+	successful bool
 }
 
 func newFakeService(send func(smp.Outgoing), now func() time.Time) *fakeService {
@@ -65,26 +68,50 @@ func (f *fakeService) openCollector(debtor swpt.DebtorID) {
 	f.send(&smp.ConfigureAccount{DebtorID: debtor, CreditorID: theCollector, TS: f.now(), NegligibleAmount: 1e30})
 }
 
-// sell begins a deal: it locks what is for sale.
+// sell begins a deal: it locks the buyer's account, and then what is for sale.
 func (f *fakeService) sell(debtor swpt.DebtorID, seller, buyer swpt.CreditorID, amount int64) *fakeDeal {
 	d := &fakeDeal{turn: int32(len(f.deals) + 1), debtor: debtor, seller: seller, buyer: buyer, amount: amount}
 	f.deals = append(f.deals, d)
-	f.ask(&fakeRequest{deal: d, message: &smp.PrepareTransfer{
-		CreditorID: seller, DebtorID: debtor, MinLockedAmount: amount, MaxLockedAmount: amount + amount/10,
-		Recipient: f.collectors[debtor].AccountID, FinalInterestRateTS: endOfTime, MaxCommitDelay: 1<<31 - 1,
-	}})
+	d.lock = f.askCustomer(d, buyer, 0, 0)
 	return d
+}
+
+func (f *fakeService) askCustomer(d *fakeDeal, customer swpt.CreditorID, least, most int64) *fakeRequest {
+	r := &fakeRequest{deal: d, message: &smp.PrepareTransfer{
+		CreditorID: customer, DebtorID: d.debtor, MinLockedAmount: least, MaxLockedAmount: most,
+		Recipient: f.collectors[d.debtor].AccountID, FinalInterestRateTS: endOfTime, MaxCommitDelay: 1<<31 - 1,
+	}}
+	f.ask(r)
+	return r
+}
+
+// release ends the lock of the buyer.
+func (f *fakeService) release(d *fakeDeal) {
+	d.lock.over = true
+	if d.lock.prepared != nil {
+		f.finalize(d.lock.prepared, &smp.FinalizeTransfer{})
+	}
+}
+
+// endTurns gives up the deals of which no seller has been charged.
+func (f *fakeService) endTurns() {
+	for _, d := range f.deals {
+		if d.sale == nil || d.sale.commit == nil {
+			f.release(d)
+			if d.sale != nil {
+				d.sale.over = true
+			}
+		}
+	}
 }
 
 // pay tries to give the buyer what has been collected.
 func (f *fakeService) pay(d *fakeDeal) {
-	const cut = 100 // a hundredth stays with the collector
 	buyer := f.ledgers[journal.Account{Debtor: d.debtor, Creditor: d.buyer}]
 	d.paying = &fakeRequest{deal: d, isPayment: true, message: &smp.PrepareTransfer{
 		CreditorID: theCollector, DebtorID: d.debtor, Recipient: buyer.AccountID,
 		FinalInterestRateTS: f.collectors[d.debtor].LastInterestRateChangeTS.Add(2 * time.Second), MaxCommitDelay: 3600,
 	}}
-	d.amount -= d.amount / cut
 	f.ask(d.paying)
 }
 
@@ -124,19 +151,27 @@ func (f *fakeService) hear(m smp.Message) {
 
 func (f *fakeService) prepared(m *smp.PreparedTransfer) {
 	r := f.requests[m.CoordinatorRequestID]
-	if r.over || r.transferID != nil && *r.transferID != m.TransferID {
+	if r.over || r.prepared != nil && r.prepared.TransferID != m.TransferID {
 		f.finalize(m, &smp.FinalizeTransfer{})
 		return
 	}
+	r.prepared = m
+	if d := r.deal; r == d.lock {
+		if d.sale == nil {
+			d.sale = f.askCustomer(d, d.seller, d.amount, d.amount+d.amount/10)
+		}
+		return
+	}
 	if r.commit == nil {
-		id := m.TransferID
-		r.transferID = &id
+		const cut = 100 // a hundredth stays with the collector
+		amount := r.deal.amount
 		note := smp.Note{Kind: smp.Collecting, TurnID: r.deal.turn, First: theCollector, Second: r.deal.seller}
 		if r.isPayment {
 			note = smp.Note{Kind: smp.Dispatching, TurnID: r.deal.turn, First: theCollector, Second: r.deal.buyer}
+			amount -= amount / cut
 		}
 		r.commit = &smp.FinalizeTransfer{
-			CommittedAmount: r.deal.amount, TransferNoteFormat: smp.NoteFormat, TransferNote: note.String(),
+			CommittedAmount: amount, TransferNoteFormat: smp.NoteFormat, TransferNote: note.String(),
 		}
 	}
 	f.finalize(m, r.commit)
@@ -153,29 +188,35 @@ func (f *fakeService) finalize(p *smp.PreparedTransfer, how *smp.FinalizeTransfe
 
 // failed gives up a request. A payment will be tried again.
 func (f *fakeService) failed(r *fakeRequest) {
-	if r.over || r.transferID != nil {
+	if r.over || r.prepared != nil {
 		return // prepared in another copy
 	}
-	r.over = true
-	r.deal.retry(r)
+	f.giveUp(r)
 }
 
-func (d *fakeDeal) retry(r *fakeRequest) {
-	if r.isPayment && d.paying == r {
+func (f *fakeService) giveUp(r *fakeRequest) {
+	r.over = true
+	switch d := r.deal; r {
+	case d.sale:
+		f.release(d)
+	case d.paying:
 		d.paying = nil
 	}
 }
 
 func (f *fakeService) finalized(m *smp.FinalizedTransfer) {
 	r := f.requests[m.CoordinatorRequestID]
-	if r.over || r.transferID == nil || *r.transferID != m.TransferID {
+	if r.over || r.prepared == nil || r.prepared.TransferID != m.TransferID {
 		return
 	}
-	r.over = true
 	if m.CommittedAmount == 0 {
-		r.deal.retry(r)
-	} else if r.isPayment {
+		f.giveUp(r)
+		return
+	}
+	r.over, r.successful = true, true
+	if r.isPayment {
 		r.deal.paid = true
+		f.release(r.deal)
 	}
 }
 
@@ -202,6 +243,9 @@ func (f *fakeService) open() string {
 	for _, d := range f.deals {
 		if d.collected && !d.paid {
 			return fmt.Sprintf("buyer %#x of deal %d is not paid: %+v", uint64(d.buyer), d.turn, d.paying)
+		}
+		if d.sale != nil && d.sale.commit != nil && !d.collected && (!d.sale.over || d.sale.successful) {
+			return fmt.Sprintf("seller %#x of deal %d is not charged: %+v", uint64(d.seller), d.turn, d.sale)
 		}
 	}
 	return ""

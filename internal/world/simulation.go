@@ -180,6 +180,9 @@ func (s *simulation) openAuthority(i int, seed uint64) *host {
 	if i < len(s.profile.Traits) {
 		settings.Traits = s.profile.Traits[i]
 	}
+	if i < len(s.profile.Terms) {
+		settings.Terms = s.profile.Terms[i]
+	}
 	stream := uint64(authorityStreams + 3*i)
 	h := &host{number: int64(firstRange + i), in: s.newLink(seed, stream), out: s.newLink(seed, stream+1)}
 	send := func(m smp.Message) { s.fromAuthority(h, m) }
@@ -312,6 +315,7 @@ func (s *simulation) fromAgent(m smp.Outgoing) {
 		s.timeline.After(0, func() { s.deliver(h, m) })
 		return
 	}
+	s.record(&journal.Entry{Kind: journal.Issued, At: s.timeline.Now(), Message: m})
 	p := outgoingParcel(m)
 	s.agentOut.carry(func() { s.publish(p) })
 }
@@ -425,14 +429,11 @@ func (s *simulation) refuse(reason string) {
 // isLost decides whether a request is lost.
 func (s *simulation) isLost(m smp.Message) bool {
 	request, ok := m.(*smp.PrepareTransfer)
-	if !ok || request.CoordinatorType != smp.CoordinatorAgent || isCollector(request.CreditorID) {
+	if !ok || request.CoordinatorType != smp.CoordinatorAgent || journal.IsCollector(request.CreditorID) {
 		return false
 	}
 	return s.network.LostLocks > 0 && s.random.Float64() < s.network.LostLocks
 }
-
-// isCollector tells whether a creditor is of the service: bits 32 to 39 of its ID are zero.
-func isCollector(id swpt.CreditorID) bool { return id&0xff00000000 == 0 }
 
 // deliver brings a message to an authority.
 func (s *simulation) deliver(h *host, m smp.Message) {
@@ -446,7 +447,7 @@ func (s *simulation) hearForAgent(m smp.Message) { s.agent.Receive(m) }
 
 // hearLoopback takes a ConfigureAccount that reaches no authority. The creditors agent tells its customers so.
 func (s *simulation) hearLoopback(m *smp.ConfigureAccount) {
-	if isCollector(m.CreditorID) {
+	if journal.IsCollector(m.CreditorID) {
 		return
 	}
 	s.publish(loopbackParcel(&smp.RejectedConfig{
@@ -515,7 +516,7 @@ const manyAccounts = 10_000
 func (s *simulation) repeat() {
 	wanted := everybody
 	if s.scenario.accounts() >= manyAccounts {
-		wanted = isCollector
+		wanted = journal.IsCollector
 	}
 	for _, h := range s.hosts {
 		h.Repeat(wanted)

@@ -12,6 +12,7 @@ import (
 	"github.com/circular-trade/circular-trade/internal/broker"
 	"github.com/circular-trade/circular-trade/internal/smp"
 	"github.com/circular-trade/circular-trade/internal/swpt"
+	"github.com/circular-trade/circular-trade/internal/world/authority"
 	"github.com/circular-trade/circular-trade/internal/world/journal"
 )
 
@@ -89,6 +90,7 @@ func (b *bench) settle() {
 	b.calm()
 	for range settlingRounds {
 		b.rest()
+		b.service.endTurns()
 		b.repeat()
 	}
 	b.rest()
@@ -488,4 +490,108 @@ func BenchmarkLargeWorld(b *testing.B) {
 		bench.pass(200 * time.Microsecond)
 	}
 	b.ReportMetric(float64(messages)/b.Elapsed().Seconds(), "messages/s")
+}
+
+// A service that discards customers' accounts destroys what is on them. The authority cannot tell, but the verdict can.
+// What the creditors agent asks for is no mistake of the service, however often it comes.
+func TestConfigurationsOfCustomers(t *testing.T) {
+	t.Parallel()
+	anna := journal.Account{Debtor: townLoaves, Creditor: FirstCustomer + 1}
+	verdict := func(b *bench) journal.Verdict {
+		b.settle()
+		for _, v := range b.checker.Verdicts() {
+			if v.Check == "M19" {
+				return v
+			}
+		}
+		return journal.Verdict{}
+	}
+	for name, profile := range map[string]Profile{"calm": Calm(), "storm": Storm(5)} {
+		b := setup(t, Town(), profile, 5)
+		b.makeDeals(1)
+		b.agent.SetNegligible(anna, 5)
+		b.pass(time.Second)
+		b.agent.Delete(anna)
+		b.pass(20 * time.Second)
+		b.agent.Open(anna)
+		if v := verdict(b); v.Cases == 0 || !v.OK() {
+			t.Errorf("%s: the agent configures accounts: %+v", name, v)
+		}
+		b.wantAllWell()
+
+		b = setup(t, Town(), profile, 5)
+		b.pass(time.Second)
+		b.route(&smp.ConfigureAccount{
+			DebtorID: anna.Debtor, CreditorID: anna.Creditor, TS: b.timeline.Now().Add(time.Second), ConfigFlags: 1, NegligibleAmount: 1e30,
+		})
+		b.pass(20 * time.Second)
+		if has := b.position(anna).Now; has != 0 {
+			t.Errorf("%s: the account still has %d", name, has)
+		}
+		if v := verdict(b); v.Failures != 1 {
+			t.Errorf("%s: the service discards an account: %+v", name, v)
+		}
+	}
+}
+
+// In storms, transfers of collectors fail and are tried again, so that it is seen whether anybody is paid twice.
+func TestStormsMakeCollectorsTryAgain(t *testing.T) {
+	t.Parallel()
+	b := setup(t, Town(), Storm(1), 1)
+	b.makeDeals(120)
+	b.settle()
+	b.wantAllWell()
+	for _, v := range b.checker.FinalVerdicts(journal.Leniency{}) {
+		if v.Check == "M7" && v.Cases < 2 {
+			t.Errorf("M7 has %d cases", v.Cases)
+		}
+	}
+}
+
+// A buyer's lock that nobody ends is a mistake of the service in a storm, too, unless transfers can fail for good.
+func TestLeftLocks(t *testing.T) {
+	t.Parallel()
+	for failForGood, want := range map[float64]bool{0: false, 1e-300: true} {
+		profile := Storm(4)
+		profile.Freedoms.FailForGood = failForGood
+		b := setup(t, Town(), profile, 4)
+		b.makeDeals(0)
+		d := &fakeDeal{debtor: townLoaves, sale: &fakeRequest{}}
+		d.lock = b.service.askCustomer(d, FirstCustomer+2, 0, 0)
+		b.pass(10 * time.Second)
+		b.settle()
+		if left := b.checker.Unfinished().Transfers; left != 1 {
+			t.Fatalf("%d transfers are left, want 1", left)
+		}
+		r := Report{Heard: map[string]int{}, Sent: map[string]int{}}
+		b.report(&r)
+		for _, v := range r.Verdicts {
+			if v.Check == "M8" && v.OK() != want {
+				t.Errorf("transfers fail for good with a probability of %g: %+v", failForGood, v)
+			}
+		}
+	}
+}
+
+// Authorities tell the terms that the profile gives them.
+func TestTerms(t *testing.T) {
+	t.Parallel()
+	profile := Storm(4)
+	b := setup(t, Town(), profile, 4)
+	b.makeDeals(0)
+	told := make(map[authority.Terms]bool)
+	for _, m := range b.service.collectors {
+		told[authority.Terms{
+			DemurrageRate: m.DemurrageRate, CommitPeriod: time.Duration(m.CommitPeriod) * time.Second,
+			TransferNoteMaxBytes: m.TransferNoteMaxBytes,
+		}] = true
+	}
+	for _, terms := range profile.Terms {
+		if !told[terms] {
+			t.Errorf("no authority tells of %+v, but %v", terms, told)
+		}
+	}
+	if len(told) != len(profile.Terms) {
+		t.Errorf("authorities tell of %v, and not of %+v only", told, profile.Terms)
+	}
 }

@@ -15,24 +15,32 @@ type Settings struct {
 	Timing   Timing
 	Traits   Traits
 	Freedoms Freedoms
+	Terms
 
-	DemurrageRate        float64 // percent per year, −100 to 0: how fast what is locked may melt
-	CommitPeriod         time.Duration
-	TransferNoteMaxBytes int32
-	TTL                  time.Duration // of AccountUpdates
-	ConfigAge            time.Duration // a ConfigureAccount older than this creates no account
+	TTL       time.Duration // of AccountUpdates
+	ConfigAge time.Duration // a ConfigureAccount older than this creates no account
+}
+
+// Terms are what an authority promises about transfers, and tells in each AccountUpdate.
+type Terms struct {
+	DemurrageRate        float64       // percent per year, −100 to 0: how fast what is locked may melt
+	CommitPeriod         time.Duration // how long what is prepared can be committed, whole seconds
+	TransferNoteMaxBytes int32         // 0 to 500
+}
+
+// ReferenceTerms returns the terms of the reference implementation.
+func ReferenceTerms() Terms {
+	return Terms{DemurrageRate: -50, CommitPeriod: 90 * 24 * time.Hour, TransferNoteMaxBytes: 500}
 }
 
 // DefaultSettings returns what the reference implementation has, with the given timing.
 func DefaultSettings(timing Timing) Settings {
 	const day = 24 * time.Hour
 	return Settings{
-		Timing:               timing,
-		DemurrageRate:        -50,
-		CommitPeriod:         90 * day,
-		TransferNoteMaxBytes: 500,
-		TTL:                  7 * day,
-		ConfigAge:            7 * day,
+		Timing:    timing,
+		Terms:     ReferenceTerms(),
+		TTL:       7 * day,
+		ConfigAge: 7 * day,
 	}
 }
 
@@ -97,6 +105,7 @@ type Authority struct {
 	cursor   int        // of the scan that is going on
 	queues   map[journal.Account]*queue
 	dates    map[journal.Account]smp.Date // on which accounts that have been purged were created
+	blocked  map[route]struct{}           // on which something has failed for a reason that passes
 	credits  int64                        // number of the latest credit
 	inFlight int                          // number of credits
 	hushed   bool                         // nothing is repeated or capitalised
@@ -113,6 +122,7 @@ func New(
 		accounts: make(map[journal.Account]*account),
 		queues:   make(map[journal.Account]*queue),
 		dates:    make(map[journal.Account]smp.Date),
+		blocked:  make(map[route]struct{}),
 	}
 }
 

@@ -57,7 +57,7 @@ func (acc *account) matching(m *smp.FinalizeTransfer) *lock {
 func (a *Authority) settle(acc *account, l *lock, m *smp.FinalizeTransfer, principalBefore int64) {
 	amount, code := m.CommittedAmount, ok
 	if amount > 0 {
-		if code = a.judgeCommit(acc, l, amount); code != ok {
+		if code = a.judgeCommit(acc, l, m); code != ok {
 			amount = 0
 		}
 	}
@@ -85,8 +85,8 @@ func (a *Authority) settle(acc *account, l *lock, m *smp.FinalizeTransfer, princ
 	a.after(a.wait()+a.upTo(a.settings.Freedoms.CreditDelay), func() { a.credit(&p) })
 }
 
-// judgeCommit decides whether an amount can be committed.
-func (a *Authority) judgeCommit(acc *account, l *lock, amount int64) (code string) {
+// judgeCommit decides whether what a message asks for can be committed.
+func (a *Authority) judgeCommit(acc *account, l *lock, m *smp.FinalizeTransfer) (code string) {
 	recipient, _ := a.creditorOf(l.message.Recipient)
 	isAgent := l.message.CoordinatorType == typeAgent
 	switch {
@@ -94,9 +94,13 @@ func (a *Authority) judgeCommit(acc *account, l *lock, amount int64) (code strin
 		return timeout
 	case acc.holding.RateSince.After(l.message.FinalInterestRateTS):
 		return newerInterestRate
-	case !a.isFree(acc, l, amount) && !a.isReserved(acc, l, amount):
+	case !a.isFree(acc, l, m.CommittedAmount) && !a.isReserved(acc, l, m.CommittedAmount):
 		return insufficientAmount
+	case len(m.TransferNote) > int(a.settings.TransferNoteMaxBytes):
+		return transferNoteIsTooLong
 	case isAgent && a.settings.Freedoms.Recipients == AtCommit && a.isGone(acc.key.Debtor, recipient):
+		return recipientIsUnreachable
+	case isAgent && a.isBlocked(acc.key, recipient, a.settings.Freedoms.FailCommit):
 		return recipientIsUnreachable
 	case isAgent && a.chance(a.settings.Freedoms.FailForGood):
 		return fatalCodes[a.random.IntN(len(fatalCodes))]

@@ -5,13 +5,14 @@ import (
 	"time"
 
 	"github.com/circular-trade/circular-trade/internal/swpt"
+	"github.com/circular-trade/circular-trade/internal/world/journal"
 )
 
 // Traits are what an authority is like beyond the reference implementation, for as long as it exists (peers.md, section
 // 8.4). The zero value is the reference.
 type Traits struct {
 	OpaqueAccountIDs bool          // account IDs are not numbers
-	RandomIDs        bool          // transfer IDs are any numbers
+	RandomIDs        bool          // transfer IDs are any numbers: 0, negative ones, and others
 	NumberStep       int64         // transfer numbers grow by 1 to this, at random; 0 means 1
 	DoublePrecision  bool          // negligible amounts and rates keep double precision
 	ClockSkew        time.Duration // how much the authority's clock is ahead
@@ -22,8 +23,9 @@ type Traits struct {
 type Freedoms struct {
 	Recipients Existence // when it is looked whether recipients exist
 
-	// Probabilities, from 0 to 1.
+	// Probabilities, from 0 to 1. What passes does not happen again between the same two accounts.
 	RejectRecipient float64 // a request of the service is refused, for a reason that passes
+	FailCommit      float64 // a commit of the service fails, for a reason that passes
 	FailForGood     float64 // a request, or a commit, of the service fails for a reason that ends an attempt
 	SkipUpdate      float64 // an AccountUpdate is left out; the next scan sends one
 	ExtraHeartbeat  float64 // in a scan, an AccountUpdate is repeated without a cause
@@ -52,14 +54,17 @@ func (a *Authority) nextNumber(last int64) int64 {
 }
 
 // nextTransferID returns an ID that no transfer of the account has had: the reference begins anew with each creation
-// date, which is why the IDs of a re-created account are larger.
+// date, which is why the IDs of a re-created account are larger. If IDs are any numbers, the first one ever is 0.
 func (a *Authority) nextTransferID(acc *account) int64 {
 	acc.lastTransferID++
 	serial := int64(acc.created)<<40 + acc.lastTransferID
 	if !a.settings.Traits.RandomIDs {
 		return serial
 	}
-	// Multiplying by an odd number permutes the numbers of 64 bits.
+	if _, purged := a.dates[acc.key]; acc.lastTransferID == 1 && !purged {
+		return 0
+	}
+	// Multiplying by an odd number permutes the numbers of 64 bits, and only 0 becomes 0.
 	return int64(uint64(serial) * 0x9E3779B97F4A7C15)
 }
 
@@ -69,6 +74,23 @@ func (a *Authority) single(x float64) float64 {
 		return x
 	}
 	return float64(float32(x))
+}
+
+// A route leads from an account to another one in the same currency.
+type route struct {
+	sender    journal.Account
+	recipient swpt.CreditorID
+}
+
+// isBlocked decides with a probability whether a recipient cannot be reached for the moment. The service waits many times
+// longer after a second failure than after the first one, so there is none.
+func (a *Authority) isBlocked(sender journal.Account, recipient swpt.CreditorID, probability float64) bool {
+	r := route{sender, recipient}
+	if _, before := a.blocked[r]; before || !a.chance(probability) {
+		return false
+	}
+	a.blocked[r] = struct{}{}
+	return true
 }
 
 // Codes that end an attempt for good.

@@ -16,6 +16,7 @@ const (
 	recipientSameAsSender  = "RECIPIENT_SAME_AS_SENDER"
 	newerInterestRate      = "NEWER_INTEREST_RATE"
 	insufficientAmount     = "INSUFFICIENT_AVAILABLE_AMOUNT"
+	transferNoteIsTooLong  = "TRANSFER_NOTE_IS_TOO_LONG"
 	timeout                = "TIMEOUT"
 	ok                     = smp.StatusOK
 	typeAgent              = smp.CoordinatorAgent
@@ -112,7 +113,7 @@ func (a *Authority) judgePreparing(acc *account, m *smp.PrepareTransfer) (amount
 	switch {
 	case amount < m.MinLockedAmount:
 		return 0, insufficientAmount, acc.locked
-	case isAgent && a.chance(a.settings.Freedoms.RejectRecipient):
+	case isAgent && a.isBlocked(acc.key, recipient, a.settings.Freedoms.RejectRecipient):
 		return 0, recipientIsUnreachable, acc.locked
 	case isAgent && a.chance(a.settings.Freedoms.FailForGood):
 		return 0, fatalCodes[a.random.IntN(len(fatalCodes))], acc.locked

@@ -87,7 +87,7 @@ func drawSettings(t *rapid.T) Settings {
 		}
 		s.Freedoms = Freedoms{
 			Recipients:      Existence(rapid.IntRange(0, 2).Draw(t, "existence")),
-			RejectRecipient: 0.1, FailForGood: 0.1, SkipUpdate: 0.3, ExtraHeartbeat: 0.1, UnnamedAtFirst: 0.3,
+			RejectRecipient: 0.1, FailCommit: 0.1, FailForGood: 0.1, SkipUpdate: 0.3, ExtraHeartbeat: 0.1, UnnamedAtFirst: 0.3,
 			CreditDelay: 5 * day,
 		}
 	}

@@ -2,6 +2,7 @@ package authority
 
 import (
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -454,8 +455,12 @@ func TestFreedoms(t *testing.T) {
 		settings.Traits = Traits{RandomIDs: true, NumberStep: 1 << 40}
 		b := opened(t, settings)
 		seen := make(map[int64]bool)
+		negative := 0
 		for range 100 {
 			p := b.prepared(seller, collector, 1, 1)
+			if p.TransferID < 0 {
+				negative++
+			}
 			if seen[p.TransferID] {
 				t.Fatal("a transfer ID is used again")
 			}
@@ -464,6 +469,16 @@ func TestFreedoms(t *testing.T) {
 		}
 		if s := b.Account(key(seller)); s.Number < 1<<40 {
 			t.Errorf("after a hundred transfers, the number is %d", s.Number)
+		}
+		if !seen[0] || negative < 20 || negative > 80 {
+			t.Errorf("%d of a hundred transfer IDs are negative, and 0 among them: %v", negative, seen[0])
+		}
+		if err := b.Remove(key(seller)); err != nil {
+			t.Fatal(err)
+		}
+		b.fund(seller, 10)
+		if p := b.prepared(seller, collector, 1, 1); seen[p.TransferID] {
+			t.Errorf("transfer ID %d is used again, by another account of the creditor", p.TransferID)
 		}
 		b.wantSound()
 	})
@@ -502,6 +517,52 @@ func TestFreedoms(t *testing.T) {
 		last := updates[len(updates)-1]
 		if last.AccountID != b.AccountID(collector) || last.InterestRate != 1 {
 			t.Errorf("the last update is %+v", last)
+		}
+		b.wantSound()
+	})
+	t.Run("notes", func(t *testing.T) {
+		t.Parallel()
+		settings := prompt()
+		settings.TransferNoteMaxBytes = 80
+		b := opened(t, settings)
+		for length, want := range map[int]string{80: ok, 81: transferNoteIsTooLong} {
+			m := finalizing(b.prepared(seller, collector, 10, 10), 10)
+			m.TransferNote = strings.Repeat("x", length)
+			b.hear(m)
+			if f := one[*smp.FinalizedTransfer](b); f.StatusCode != want || (f.CommittedAmount == 10) != (want == ok) {
+				t.Errorf("a note of %d bytes: %q, committed amount %d", length, f.StatusCode, f.CommittedAmount)
+			}
+		}
+		b.wantSound()
+	})
+	t.Run("failures that pass", func(t *testing.T) {
+		t.Parallel()
+		b := opened(t, prompt())
+		p := b.prepared(seller, collector, 10, 10)
+		b.SetFreedoms(Freedoms{FailCommit: 1})
+		b.hear(finalizing(p, 10))
+		if f := one[*smp.FinalizedTransfer](b); f.CommittedAmount != 0 || f.StatusCode != recipientIsUnreachable {
+			t.Errorf("finalised with %+v", f)
+		}
+		b.SetFreedoms(Freedoms{FailCommit: 1, RejectRecipient: 1})
+		b.hear(finalizing(b.prepared(seller, collector, 10, 10), 10))
+		if f := one[*smp.FinalizedTransfer](b); f.CommittedAmount != 10 {
+			t.Errorf("tried again, it is finalised with %+v", f)
+		}
+		b.hear(b.asking(seller, buyer, 10, 10))
+		if r := one[*smp.RejectedTransfer](b); r.StatusCode != recipientIsUnreachable {
+			t.Errorf("to somebody else, it is rejected with %q", r.StatusCode)
+		}
+		direct := b.asking(collector, seller, 10, 10)
+		direct.CoordinatorType = "direct"
+		b.hear(direct)
+		b.hear(finalizing(one[*smp.PreparedTransfer](b), 10))
+		if f := one[*smp.FinalizedTransfer](b); f.CommittedAmount != 10 {
+			t.Errorf("a payment between customers is finalised with %+v", f)
+		}
+		b.hear(finalizing(b.prepared(seller, collector, 10, 10), 0))
+		if f := one[*smp.FinalizedTransfer](b); f.StatusCode != ok {
+			t.Errorf("dismissed with %+v", f)
 		}
 		b.wantSound()
 	})

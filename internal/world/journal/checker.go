@@ -59,6 +59,8 @@ type account struct {
 	locks        []*transfer // those of them that hold tokens
 	lowRate      bool        // it has had an interest rate below the rate that locks are promised
 	trades       []Trade
+	wishes       int // number of locks by which a customer could become a buyer
+	payments     int // how often the customer has been paid as a buyer
 
 	// Transfers of the latest life.
 	number   int64 // of the latest AccountTransfer
@@ -71,6 +73,8 @@ type account struct {
 	ledger                      *smp.UpdatedLedger // the latest one
 	ledgerID, policyID, flagsID int64
 	accountID                   string // of the latest life
+
+	configurations configurations
 }
 
 type creditKey struct {

@@ -1,13 +1,15 @@
 package journal
 
 import (
+	"slices"
+
 	"github.com/circular-trade/circular-trade/internal/swpt"
 )
 
 // A Leniency tells what need not hold at the quiet end of a run.
 type Leniency struct {
-	// Losses tells that messages have been lost, or transfers rejected for good, so that some buyers may not have been
-	// paid. Their locks, which hold no tokens, stay for months.
+	// Losses tells that messages to or from collectors have been lost, or their transfers have failed for good, so that
+	// some buyers have not been paid. The locks of those, which hold no tokens, stay for months.
 	Losses bool
 
 	// Kept is the share of what sellers have given that may stay with collectors, apart from parts of tokens. 0: any.
@@ -62,17 +64,55 @@ func (c *Checker) checkTransfers(l Leniency) {
 			c.explain(c9, c.latest, "%v: transfer %d is still there, and should not be", t.Account, t.message.TransferID)
 		}
 		waiting := t.delivered && !t.finalized && t.commit == nil && !t.dismissed
-		tolerated := l.Losses && t.message.LockedAmount == 0 && (t.request == nil || t.request.isFirst(t))
-		if t.delivered && c.fails(m8, !waiting || tolerated) {
+		if t.delivered && c.fails(m8, !waiting || l.Losses && c.isOfUnpaidBuyer(t)) {
 			c.explain(m8, c.latest, "%v: transfer %d of request %d has neither been committed nor dismissed",
 				t.Account, t.message.TransferID, t.message.CoordinatorRequestID)
 		}
-		if r := t.request; r != nil && len(r.transfers) > 1 && r.isFirst(t) {
-			if open := r.open(); c.fails(m23, open <= 1) {
-				c.explain(m23, c.latest, "%v: %d transfers of request %d are left",
-					t.Account, open, r.message.CoordinatorRequestID)
+		if r := t.request; r != nil && r.isFirst(t) {
+			c.checkCopies(t.Account, r)
+			if IsCollector(t.Creditor) {
+				c.checkGivenUp(t.Account, r)
 			}
 		}
+	}
+}
+
+// checkCopies checks that of several transfers that a request has brought about, one is left at most.
+func (c *Checker) checkCopies(a Account, r *request) {
+	if len(r.transfers) < 2 {
+		return
+	}
+	if open := r.open(); c.fails(m23, open <= 1) {
+		c.explain(m23, c.latest, "%v: %d transfers of request %d are left", a, open, r.message.CoordinatorRequestID)
+	}
+}
+
+// isOfUnpaidBuyer tells whether a transfer is the lock of a customer who has not traded since. (Whoever is still to be paid
+// cannot trade otherwise in the currency.)
+func (c *Checker) isOfUnpaidBuyer(t *transfer) bool {
+	if IsCollector(t.Creditor) || t.message.LockedAmount > 0 {
+		return false
+	}
+	return !slices.ContainsFunc(c.account(t.Account).trades, func(trade Trade) bool {
+		return trade.At.After(t.message.PreparedAt)
+	})
+}
+
+// checkGivenUp looks at a request of a collector that the service has given up: what has been prepared was dismissed in
+// time, and nothing is to be committed. The service must have known that it had failed, as another copy was rejected.
+// Otherwise it has made another request while this one was open. (If both are to be committed, heardCommit has seen it.)
+// Dismissals may be heard before the commit of another copy, which is why this can only be judged in the end.
+func (c *Checker) checkGivenUp(a Account, r *request) {
+	givenUp := false
+	for _, t := range r.transfers {
+		if t.commit != nil {
+			return
+		}
+		givenUp = givenUp || t.givenUp
+	}
+	if givenUp && c.fails(m7, r.rejected) {
+		c.explain(m7, c.latest, "%v: request %d has been given up, and could have succeeded",
+			a, r.message.CoordinatorRequestID)
 	}
 }
 

@@ -16,6 +16,9 @@ type Account struct {
 // Root is the creditor ID of the account that all tokens of a currency come from.
 const Root swpt.CreditorID = 0
 
+// IsCollector tells whether a creditor, who is not the root, is of the service: bits 32 to 39 of the ID are zero.
+func IsCollector(id swpt.CreditorID) bool { return id&0xff00000000 == 0 }
+
 // Kind tells what an entry is about.
 type Kind uint8
 

@@ -20,7 +20,8 @@ type request struct {
 	message   *smp.PrepareTransfer
 	sequence  int64 // of the entry that tells of it first
 	transfers []*transfer
-	commits   int // how many of its transfers have been committed
+	rejected  bool // at least one copy
+	commits   int  // how many of its transfers have been committed
 }
 
 type transferKey struct {
@@ -37,6 +38,7 @@ type transfer struct {
 	delivered    bool // the service has heard of it
 	commit       *smp.FinalizeTransfer
 	dismissed    bool // the service has dismissed it
+	givenUp      bool // it has been dismissed while it could have been committed
 	finalized    bool
 	finalizedSeq int64 // number of the entry that tells of it
 	amount       int64 // that has been committed
@@ -87,6 +89,9 @@ func (c *Checker) checkRequest(a *account, t *transfer, at time.Time) {
 		return
 	}
 	r.transfers = append(r.transfers, t)
+	if t.isOfService() && r.isFirst(t) && r.message.MaxLockedAmount == 0 {
+		a.wishes++
+	}
 	amount := t.message.LockedAmount
 	if c.fails(c7, r.message.MinLockedAmount <= amount && amount <= r.message.MaxLockedAmount) {
 		c.explain(c7, at, "%v: %d are locked, where %d to %d were asked for",

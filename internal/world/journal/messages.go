@@ -10,6 +10,8 @@ import (
 // heard looks at what authorities are asked for.
 func (c *Checker) heard(e *Entry) {
 	switch m := e.Message.(type) {
+	case *smp.ConfigureAccount:
+		c.heardConfigure(e, m)
 	case *smp.PrepareTransfer:
 		c.heardPrepare(e, m)
 	case *smp.FinalizeTransfer:
@@ -39,7 +41,9 @@ func (c *Checker) heardFinalize(e *Entry, m *smp.FinalizeTransfer) {
 	}
 	switch {
 	case m.CommittedAmount == 0:
-		t.dismissed = true
+		if !t.dismissed {
+			t.dismissed, t.givenUp = true, !t.finalized && !e.At.After(t.message.Deadline)
+		}
 		if t.commit != nil && t.isOfService() && c.fails(m6, t.finalized) {
 			c.explain(m6, e.At, "%v: transfer %d is dismissed, and its commit may succeed", t.Account, m.TransferID)
 		}
@@ -62,6 +66,11 @@ func (c *Checker) heardFinalize(e *Entry, m *smp.FinalizeTransfer) {
 func (c *Checker) heardCommit(e *Entry, t *transfer, m *smp.FinalizeTransfer) {
 	if !t.isOfService() {
 		return
+	}
+	if told := c.account(t.Account).update; told != nil &&
+		c.fails(m22, len(m.TransferNote) <= int(told.TransferNoteMaxBytes)) {
+		c.explain(m22, e.At, "%v: transfer %d has a note of %d bytes, and %d are allowed",
+			t.Account, m.TransferID, len(m.TransferNote), told.TransferNoteMaxBytes)
 	}
 	note, err := smp.ParseNote(m.TransferNote)
 	if c.fails(p1, m.TransferNoteFormat == smp.NoteFormat && err == nil) {
@@ -99,15 +108,14 @@ func (c *Checker) issued(e *Entry) {
 		c.explain(c7, e.At, "%v", err)
 	}
 	switch m := e.Message.(type) {
+	case *smp.ConfigureAccount:
+		c.account(Account{m.DebtorID, m.CreditorID}).configurations.add(m)
 	case *smp.AccountUpdate:
 		c.issuedUpdate(e, m)
 	case *smp.AccountTransfer:
 		c.issuedTransfer(e, m)
 	case *smp.RejectedTransfer:
-		key := requestKey{Account{m.DebtorID, m.CreditorID}, m.CoordinatorType, m.CoordinatorRequestID}
-		if c.fails(c7, c.requests[key] != nil) {
-			c.explain(c7, e.At, "%v: nobody has made request %d, which is rejected", key.Account, m.CoordinatorRequestID)
-		}
+		c.issuedRejected(e, m)
 	case *smp.PreparedTransfer:
 		c.issuedPrepared(e, m)
 	case *smp.FinalizedTransfer:
@@ -188,6 +196,16 @@ func (c *Checker) issuedTransfer(e *Entry, m *smp.AccountTransfer) {
 		c.explain(c4, e.At, "%v: transfer %d tells of a principal of %d, not %d",
 			a, m.TransferNumber, m.Principal, a.holding.Principal)
 	}
+}
+
+func (c *Checker) issuedRejected(e *Entry, m *smp.RejectedTransfer) {
+	key := requestKey{Account{m.DebtorID, m.CreditorID}, m.CoordinatorType, m.CoordinatorRequestID}
+	r := c.requests[key]
+	if c.fails(c7, r != nil) {
+		c.explain(c7, e.At, "%v: nobody has made request %d, which is rejected", key.Account, m.CoordinatorRequestID)
+		return
+	}
+	r.rejected = true
 }
 
 func (c *Checker) issuedPrepared(e *Entry, m *smp.PreparedTransfer) {

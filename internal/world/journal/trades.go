@@ -126,10 +126,22 @@ func (c *Checker) pays(a *account, e *Entry, note smp.Note) {
 		total.Dispatched += e.Amount
 		f.dispatched += e.Amount
 		c.checkFlow(a, e, note, f)
+		c.checkBuyer(e, note)
 		if c.fails(m1, total.Dispatched <= total.Collected) {
 			c.explain(m1, e.At, "turn %d, currency %d: %d dispatched, %d collected",
 				note.TurnID, a.Debtor, total.Dispatched, total.Collected)
 		}
+	}
+}
+
+// checkBuyer checks that a buyer has been ready for another turn: only accounts that have been locked can trade, and each
+// lock is good for one turn.
+func (c *Checker) checkBuyer(e *Entry, note smp.Note) {
+	buyer := c.account(Account{e.Account.Debtor, note.Recipient()})
+	buyer.payments++
+	if c.fails(m3, buyer.payments <= buyer.wishes) {
+		c.explain(m3, e.At, "turn %d, %v is paid for the %d. time, and has been locked %d times",
+			note.TurnID, buyer, buyer.payments, buyer.wishes)
 	}
 }
 

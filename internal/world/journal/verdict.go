@@ -27,6 +27,8 @@ const (
 	m8
 	m15
 	m16
+	m19
+	m22
 	m23
 	p1
 	p2
@@ -46,13 +48,15 @@ var statements = [checks]struct{ name, text string }{
 	c9:  {"C9", "In the end nothing is in flight, ledgers are right, and no transfer waits for its end."},
 	m1:  {"M1", "Of no currency has more been paid out in a turn than has been collected."},
 	m2:  {"M2", "No collector has passed on more than it has got in the turn."},
-	m3:  {"M3", "Nobody has been charged or paid twice, or in somebody else's name."},
+	m3:  {"M3", "Nobody has been charged or paid twice, in somebody else's name, or without a lock."},
 	m4:  {"M4", "No seller has been charged more than has been locked."},
 	m6:  {"M6", "A request is committed once; nothing is dismissed while its commit may succeed."},
 	m7:  {"M7", "A transfer is tried again only after it has failed for certain."},
 	m8:  {"M8", "Each prepared transfer that the service has heard of is finalised."},
 	m15: {"M15", "Nothing is committed later than its sender has allowed for."},
 	m16: {"M16", "Nothing is committed under an interest rate that its sender did not know."},
+	m19: {"M19", "The service configures collectors' accounts only, and discards none that it has asked for."},
+	m22: {"M22", "No transfer note is longer than the authority takes."},
 	m23: {"M23", "Copies of requests leave no transfers behind."},
 	p1:  {"P1", "Peers understand, and accept, every message of the service."},
 	p2:  {"P2", "In the end, buyers have got what sellers have given, but for what the service may keep."},
