@@ -63,8 +63,8 @@ type Collectors struct {
 
 // Owner is the user to whom the node belongs.
 type Owner struct {
-	// User account of the node's owner: surpluses are spent on what this user buys, and end up there. The user also
-	// has the rights of a supervisor.
+	// User account of the node's owner, who has the rights of a supervisor. Surpluses of collectors are not spent for the
+	// owner yet: they stay where they are.
 	CreditorID swpt.CreditorID `env:"OWNER_CREDITOR_ID" default:"0x00000100ffffffff"`
 }
 

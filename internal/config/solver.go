@@ -34,8 +34,8 @@ type BaseCurrency struct {
 type Clearing struct {
 	// Smallest amount that is arranged for a trade, in tokens; at least 10.
 	MinTradeAmount int64 `env:"MIN_TRADE_AMOUNT" default:"1000"`
-	// Transfers that one collector account should make per turn. A currency in which a collector exceeds it gets more
-	// collector accounts.
+	// Transfers that one collector account should make per turn. Has no effect yet: currencies get more collector accounts
+	// only when the admin API is asked for them.
 	CollectorLimit int64 `env:"TRANSFERS_COLLECTOR_LIMIT" default:"100000" validate:"gte=1"`
 	// PostgreSQL's work_mem in the transactions that sort very many rows, at the beginning of phases 2 and 3.
 	WorkMem MemorySize `env:"SOLVER_INCREASED_WORK_MEM" default:"50MB"`
