@@ -142,8 +142,8 @@ func (g *graph) take(sc *scaling) {
 
 // limitRest limits what is left of the arcs that have been part of a flow problem. All that they may carry yet has to
 // flow through arcs that wait, too, so none of them needs to carry more than all of these. In sum, they must not keep the
-// unit coarse: anybody can make any number of huge offers of which something is left. As little as what waits is worth,
-// each of them can always carry several times what any one of the waiting arcs can.
+// unit coarse: anybody can make any number of huge offers of which something is left. What waits is worth so little that
+// each of them can still carry as much as any one of the waiting arcs.
 func (sc *scaling) limitRest(most float64) {
 	budget := math.Ldexp(sc.unit, totalBits-finerBits-1)
 	for {
