@@ -42,7 +42,9 @@ With --faults, processes are killed at random moments, and so are the servers. T
 alone, by scripts/services, and what the environment says is not looked at. Every second worker runs in parts, as in a
 cluster. The seed decides what is killed, and when.
 
-It ends with status 0 only if every transfer has come to its end, and the world has found nothing wrong.`
+It ends with status 0 only if every transfer has come to its end, the world has found nothing wrong, what has moved is
+what the solver had decided, and all messages have been handled. Without --faults, it also is a failure if nobody trades,
+unless there are no wishes that fit together.`
 
 func newDemoCommand() *cobra.Command {
 	var opts demoOptions

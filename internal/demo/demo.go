@@ -163,7 +163,7 @@ func (s *show) newWorld(ctx context.Context) (*world.World, error) {
 	w, err := world.New(ctx, world.Settings{
 		BrokerURL: s.BrokerURL, Scenario: s.Scenario, Profile: s.Profile, Seed: s.Seed,
 		Journal: journal, Log: slog.New(slog.NewTextHandler(log, nil)),
-		Kept: 1e-3, // a hundredth of that is cut off each transfer, and the tokens move within minutes
+		Kept: keptShare,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("making the world: %w", err)

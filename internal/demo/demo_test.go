@@ -59,7 +59,7 @@ func TestTurns(t *testing.T) {
 				t.Fatalf("%v\n%s", err, &out)
 			}
 			// While servers are away, some currencies are not reported.
-			want := []string{`gave`, `M1   holds`, `C9   holds`, `P2   holds`, `(?m)^1 +\d of \d .* s$`, `Left over  nothing`}
+			want := []string{`gave`, `M1   holds`, `C9   holds`, `P2   holds`, `S1   holds    \d`, `(?m)^1 +\d of \d .* s$`, `Left over  nothing`}
 			if settings.Faults {
 				want = append(want, `killed: PostgreSQL \d.*RabbitMQ \d.*consume_messages \d.*solver \d.*worker \d`)
 			}
@@ -142,7 +142,7 @@ func lookAtDatabase(t *testing.T, url string) {
 
 func lookAtPage(t *testing.T, url string) {
 	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,6 +170,10 @@ func TestBadProgram(t *testing.T) {
 		"fails at the end": {
 			`"` + program + `" "$@" & trap 'kill $!; wait $!; exit 3' TERM; wait $! || exit; [ "$1" = configure ]`,
 			"solver has not stopped well: see its log: exit status 3", verdict,
+		},
+		"finds nothing to trade": {
+			`[ "$1" != solver ] || export MIN_TRADE_AMOUNT=1000000000000; exec "` + program + `" "$@"`,
+			demo.ErrFailed.Error(), "\nNOBODY HAS TRADED, although",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

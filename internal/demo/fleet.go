@@ -149,7 +149,7 @@ func (f *fleet) common() []string {
 		"TMPDIR=" + os.TempDir(),
 		"APP_LOG_LEVEL=info",
 		"SOLVER_POSTGRES_URL=" + f.stores.solverURL,
-		"MAX_DISTANCE_TO_BASE=10",
+		"MAX_DISTANCE_TO_BASE=" + strconv.Itoa(maxDistanceToBase),
 	}
 }
 
@@ -224,6 +224,17 @@ func (f *fleet) startWorkers() error {
 		}
 	}
 	return nil
+}
+
+// stopWorkers has all processes except the solver end in an orderly way. They can be started again.
+func (f *fleet) stopWorkers() error {
+	var stopping errgroup.Group
+	for _, name := range f.names() {
+		if name != solverProcess {
+			stopping.Go(func() error { return f.stop(name) })
+		}
+	}
+	return stopping.Wait()
 }
 
 // start starts a process, which writes to its log.

@@ -20,6 +20,11 @@ func (s *stores) record(ctx context.Context) error {
 	if err := s.recordMarket(ctx); err != nil {
 		return err
 	}
+	for _, table := range results {
+		if err := s.recordTable(ctx, table); err != nil {
+			return err
+		}
+	}
 	_, err := s.solver.Pool().Exec(ctx, `
 		CREATE TABLE demo_phase (turn_id INTEGER, phase SMALLINT, at TIMESTAMPTZ, PRIMARY KEY (turn_id, phase));
 		CREATE FUNCTION demo_record_phase() RETURNS TRIGGER LANGUAGE plpgsql AS $$

@@ -38,10 +38,11 @@ func TestScenes(t *testing.T) {
 		t.Parallel()
 		testAccidents(t, program)
 	})
+	t.Run("what the service loses is noticed", func(t *testing.T) {
+		t.Parallel()
+		testLosses(t, program)
+	})
 }
-
-// results are the tables in which the solver says who gives, and who gets what.
-var results = []string{"creditor_taking", "creditor_giving", "collector_sending"}
 
 // A scene is a show that a test directs.
 type scene struct {
@@ -75,9 +76,6 @@ func openScene(t *testing.T, program string, scenario world.Scenario, shards int
 	s.must(s.build(t.Context()))
 	solver := s.fleet.specs[solverProcess]
 	solver.environment = append(solver.environment, solverSettings...)
-	for _, table := range results {
-		s.must(s.stores.recordTable(t.Context(), table))
-	}
 	s.must(s.admin.planCollectors(t.Context(), &s.Scenario))
 	s.must(s.awaitMarket(t.Context()))
 	s.awaitPolicies()
@@ -256,15 +254,24 @@ func (s *scene) judge() world.Report {
 	defer cancel()
 	s.must(s.world.Settle(ctx, 2*time.Second))
 	report := s.world.Report()
+	report.Verdicts = append(report.Verdicts, s.verdict())
 	if !report.OK() || !report.Final {
 		s.t.Errorf("final: %v, broken: %+v", report.Final, report.Failures())
 	}
 	for _, v := range report.Verdicts {
-		if slices.Contains([]string{"M1", "M2", "M3", "M4", "M6", "M8"}, v.Check) && v.Cases == 0 {
+		if slices.Contains([]string{"M1", "M2", "M3", "M4", "M6", "M8", "S1"}, v.Check) && v.Cases == 0 {
 			s.t.Errorf("there has been no case of %s", v.Check)
 		}
 	}
 	return report
+}
+
+// verdict tells whether what has been decided has moved.
+func (s *scene) verdict() journal.Verdict {
+	s.t.Helper()
+	d, err := s.decisions(s.t.Context())
+	s.must(err)
+	return d.verdict()
 }
 
 // positions returns what customers have.

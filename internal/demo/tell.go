@@ -50,6 +50,13 @@ func (s *show) tell(ctx context.Context) (ok bool, err error) {
 func (s *show) judge(ctx context.Context) (ok bool, err error) {
 	s.screen.title("Where the tokens are, and whether all has been as it should be")
 	report := s.world.Report()
+	if report.Final { // otherwise it is too early
+		decisions, err := s.decisions(ctx)
+		if err != nil {
+			return false, err
+		}
+		report.Verdicts = append(report.Verdicts, decisions.verdict())
+	}
 	var text bytes.Buffer
 	if err := report.Write(&text); err != nil {
 		return false, err
@@ -64,10 +71,20 @@ func (s *show) judge(ctx context.Context) (ok bool, err error) {
 	} else {
 		s.screen.write("LEFT OVER  %s\n", strings.Join(leftovers, "; "))
 	}
-	if !slices.ContainsFunc(report.Turnovers, func(t journal.Turnover) bool { return t.Buyers > 0 }) {
-		s.screen.write("Nobody has traded\n")
+	ok = report.OK() && report.Final && len(leftovers) == 0
+	if slices.ContainsFunc(report.Turnovers, func(t journal.Turnover) bool { return t.Buyers > 0 }) {
+		return ok, nil
 	}
-	return report.OK() && report.Final && len(leftovers) == 0, nil
+	excused, err := s.mayBeIdle(ctx)
+	if err != nil {
+		return false, err
+	}
+	if !excused {
+		s.screen.write("NOBODY HAS TRADED, although there are wishes that fit together\n")
+		return false, nil
+	}
+	s.screen.write("Nobody has traded\n")
+	return ok, nil
 }
 
 // tellOfTrouble prints what has been killed.

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"github.com/circular-trade/circular-trade/internal/smp"
 	"github.com/circular-trade/circular-trade/internal/swpt"
 	"github.com/circular-trade/circular-trade/internal/world/agent"
 	"github.com/circular-trade/circular-trade/internal/world/journal"
@@ -203,6 +204,12 @@ func (w *World) Position(account journal.Account) Position {
 	var p Position
 	w.look(func(s *simulation) { p = s.position(account) })
 	return p
+}
+
+// HasFailed tells whether the service has wanted a payment to be committed, and the accounting authority has refused.
+func (w *World) HasFailed(debtor swpt.DebtorID, note smp.Note) (failed bool) {
+	w.look(func(s *simulation) { failed = s.checker.HasFailed(debtor, note) })
+	return failed
 }
 
 func (s *simulation) position(account journal.Account) Position {

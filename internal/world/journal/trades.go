@@ -64,6 +64,11 @@ func (c *Checker) flow(debtor swpt.DebtorID, turn int32, collector swpt.Creditor
 	return f
 }
 
+// HasFailed tells whether the service has wanted a payment to be committed, and the accounting authority has refused.
+func (c *Checker) HasFailed(debtor swpt.DebtorID, note smp.Note) bool {
+	return slices.ContainsFunc(c.deal(debtor, note).commits, func(t *transfer) bool { return t.finalized && t.amount == 0 })
+}
+
 // A Turnover is what has been moved in a turn in a currency.
 type Turnover struct {
 	Turn                        int32
