@@ -11,5 +11,7 @@
 // its timestamp included, is made when it is appended.
 //
 // Any number of flushers can work on the table. Each takes, locks, and deletes up to a burst of messages of one type in a
-// transaction. docs/decisions/0003-the-outbox.md tells what else was tried, and how fast it was.
+// transaction. The types take turns, and so do, of each type, the messages that the broker has returned before and the
+// others: no message waits until a long queue of others has been sent, or until those can be delivered that cannot.
+// docs/decisions/0003-the-outbox.md tells what else was tried, and how fast it was.
 package outbox

@@ -116,9 +116,10 @@ func NewFlusher(config Config) (*Flusher, error) {
 // Run sends messages until the context is done, and then returns nil: within 5 seconds, which burst in progress have to
 // end in. It waits while a broker cannot be reached.
 //
-// It fails when the database fails, or when a broker does not confirm messages in time; and after everything else has been
-// sent, with [ErrNacked] when a broker refuses messages, and with [ErrForeignRecord]. What has been confirmed until then is
-// deleted from the outbox. A message that the broker returns does not make it fail, it is sent again after a pause.
+// It fails when the database fails, or when a broker does not confirm messages in time; and after everything else that was
+// there has been sent, with [ErrNacked] when a broker refuses messages, and with [ErrForeignRecord]. What has been
+// confirmed until then is deleted from the outbox. A message that the broker returns does not make it fail, it is sent
+// again after a pause.
 //
 // When it fails, it stops sending messages of all types. To have messages to accounting authorities and those between
 // workers not share a fate, run a flusher for each.
@@ -132,7 +133,7 @@ func (f *Flusher) Run(ctx context.Context) error {
 	return group.Wait()
 }
 
-// RunOnce sends what is in the outbox, and returns. It fails in the same cases as [Flusher.Run], after it has sent what
+// RunOnce sends what is in the outbox when it is called, and returns. It fails in the same cases as [Flusher.Run], after it has sent what
 // does not share the cause.
 func (f *Flusher) RunOnce(ctx context.Context) error {
 	var group errgroup.Group

@@ -22,18 +22,6 @@ type lane struct {
 	waste     waste
 }
 
-// A queue is what a pass knows of the messages of one type.
-type queue struct {
-	kind     smp.Envelope
-	burst    int
-	returned bool // messages that have been returned come first; now it is their turn
-
-	// Messages up to here have been looked at. Those that have been returned come in the order of their time, and then of
-	// their ID; others in that of their ID.
-	afterRetryAt time.Time
-	afterID      int64
-}
-
 // run makes passes until the context is done.
 func (l *lane) run(ctx context.Context) error {
 	var commits <-chan struct{}
@@ -60,68 +48,89 @@ func (l *lane) run(ctx context.Context) error {
 	}
 }
 
-// pass goes once through all messages that are due. The types take turns, burst by burst, so that a long queue does not
-// hold up the others.
+// pass goes once through all messages that are due when it begins, in rounds: in each of them, each queue in which
+// messages wait sends one burst. So a long queue does not hold up the others, nor what comes into them meanwhile.
 func (l *lane) pass(ctx context.Context) error {
-	queues, err := l.due(ctx)
-	var kept error // why messages stay that do not keep others from being sent
-	for len(queues) > 0 && err == nil && ctx.Err() == nil {
-		q := queues[0]
-		queues = queues[1:]
-		var more bool
-		more, err = l.send(ctx, q)
-		if errors.Is(err, ErrForeignRecord) || errors.Is(err, ErrNacked) {
-			kept, err = err, nil
-		}
-		if more {
-			queues = append(queues, q)
-		}
+	queues := l.queues()
+	var err error
+	for err == nil && ctx.Err() == nil && slices.ContainsFunc(queues, (*queue).isUnfinished) {
+		err = l.round(ctx, queues)
 	}
 	if ctx.Err() == nil {
 		l.cleanUp(ctx)
-		return errors.Join(err, kept)
+		for _, q := range queues {
+			err = errors.Join(err, q.kept)
+		}
+		return err
 	}
 	return nil // whatever has failed, it may have been because of that
 }
 
-// due returns the queues in which there are messages to be sent now.
-func (l *lane) due(ctx context.Context) ([]*queue, error) {
-	var types []string
+// round sends a burst from each queue in which messages wait.
+func (l *lane) round(ctx context.Context, queues []*queue) error {
+	if err := l.look(ctx, queues); err != nil {
+		return fmt.Errorf("looking into the outbox: %w", err)
+	}
+	for _, q := range queues {
+		if !q.waiting || ctx.Err() != nil {
+			continue
+		}
+		err := l.send(ctx, q)
+		if errors.Is(err, ErrForeignRecord) || errors.Is(err, ErrNacked) {
+			q.kept, err = err, nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// look finds out in which queues messages wait, as far as that is not known.
+func (l *lane) look(ctx context.Context, queues []*queue) error {
+	var unknown workerdb.LookIntoOutboxParams
+	for _, q := range queues {
+		if !q.waiting && !q.returned {
+			unknown.Types = append(unknown.Types, q.kind.Type)
+			unknown.AfterIDs = append(unknown.AfterIDs, q.afterID)
+		}
+	}
+	if len(unknown.Types) == 0 {
+		return nil
+	}
+	var found []workerdb.LookIntoOutboxRow
 	err := l.DB.InReadCommittedTx(ctx, "look_into_outbox", func(ctx context.Context, tx *workerdb.Tx) (err error) {
 		if err := tx.ReadOutboxByIndex(ctx); err != nil {
 			return fmt.Errorf("choosing how to read the outbox: %w", err)
 		}
-		types, err = tx.OutboxTypesDue(ctx, l.types)
+		found, err = tx.LookIntoOutbox(ctx, unknown)
 		return err
 	})
-	if err != nil {
-		return nil, fmt.Errorf("looking into the outbox: %w", err)
-	}
-	queues := make([]*queue, len(types))
-	for i, name := range types {
-		queues[i] = &queue{kind: kinds[name], burst: l.Bursts[name], returned: true}
-		if queues[i].burst == 0 {
-			queues[i].burst = DefaultBurst
+	for _, row := range found {
+		for _, q := range queues {
+			if q.kind.Type == row.Type {
+				q.look(row)
+			}
 		}
 	}
-	return queues, nil
+	return err
 }
 
 // patience is how long a burst that has begun may go on after the context is done.
 const patience = 5 * time.Second
 
-// send sends one burst of messages from a queue, and reports whether there may be more.
-func (l *lane) send(ctx context.Context, q *queue) (more bool, err error) {
+// send sends one burst of messages from a queue.
+func (l *lane) send(ctx context.Context, q *queue) error {
 	// Before anything is locked.
 	if err := l.publisher.Connect(ctx); err != nil {
-		return false, fmt.Errorf("connecting to the broker for %s messages: %w", q.kind.Type, err)
+		return fmt.Errorf("connecting to the broker for %s messages: %w", q.kind.Type, err)
 	}
 	finishing, cancel := grace.Period(ctx, patience)
 	defer cancel()
 	var b *burst
 	// The burst is published again if the transaction is repeated. That is allowed, and happens hardly ever: here, nothing
 	// waits for locks. For the same reason each statement has to see what others have deleted meanwhile.
-	err = l.DB.InReadCommittedTx(finishing, "flush_outbox", func(ctx context.Context, tx *workerdb.Tx) (err error) {
+	err := l.DB.InReadCommittedTx(finishing, "flush_outbox", func(ctx context.Context, tx *workerdb.Tx) (err error) {
 		if b, err = l.lock(ctx, tx, q); err != nil {
 			return fmt.Errorf("locking %s messages in the outbox: %w", q.kind.Type, err)
 		}
@@ -132,11 +141,12 @@ func (l *lane) send(ctx context.Context, q *queue) (more bool, err error) {
 		return nil
 	})
 	if err != nil {
-		return false, err
+		return err
 	}
 	l.report(ctx, b)
 	l.waste.deleted += len(b.confirmed) + len(b.leftOver)
-	return q.advance(b), b.err()
+	q.advance(b)
+	return b.err()
 }
 
 // lock locks the next burst of a queue.
@@ -151,7 +161,7 @@ func (l *lane) lock(ctx context.Context, tx *workerdb.Tx, q *queue) (*burst, err
 	b := &burst{kind: q.kind}
 	if q.returned {
 		rows, err := tx.LockReturned(ctx, workerdb.LockReturnedParams{
-			Type: q.kind.Type, AfterRetryAt: q.afterRetryAt, AfterID: q.afterID, AtMost: int64(q.burst),
+			Type: q.kind.Type, DueAt: q.began, AfterRetryAt: q.afterRetryAt, AfterID: q.afterID, AtMost: int64(q.burst),
 		})
 		for _, row := range rows {
 			l.sort(b, workerdb.LockPendingRow(row))
@@ -181,22 +191,6 @@ func (l *lane) sort(b *burst, record workerdb.LockPendingRow) {
 		b.leftOver = append(b.leftOver, record.ID)
 	default:
 		b.foreign = append(b.foreign, record)
-	}
-}
-
-// advance notes what a burst has been, and reports whether there may be more in the queue.
-func (q *queue) advance(b *burst) bool {
-	full := b.locked == q.burst
-	switch {
-	case q.returned && full:
-		q.afterRetryAt, q.afterID = *b.last.RetryAt, b.last.ID
-		return true
-	case q.returned:
-		q.returned, q.afterID = false, 0
-		return true
-	default:
-		q.afterID = b.last.ID
-		return full
 	}
 }
 

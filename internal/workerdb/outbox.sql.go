@@ -69,10 +69,11 @@ func (q *Queries) DeleteFromOutbox(ctx context.Context, ids []int64) error {
 }
 
 const lockPending = `-- name: LockPending :many
-SELECT id, retry_at, shard_key, creditor_id, debtor_id, coordinator_id, coordinator_type, returns, body
+SELECT
+    id, appended_at, retry_at, shard_key, creditor_id, debtor_id, coordinator_id, coordinator_type, returns, body
 FROM outbox
-WHERE type = $1 AND retry_at IS NULL AND id > $2
-ORDER BY id
+WHERE (type, id) > ($1::TEXT, $2::BIGINT) AND type <= $1 AND retry_at IS NULL
+ORDER BY type, id
 LIMIT $3::BIGINT
 FOR UPDATE SKIP LOCKED
 `
@@ -85,6 +86,7 @@ type LockPendingParams struct {
 
 type LockPendingRow struct {
 	ID              int64
+	AppendedAt      time.Time
 	RetryAt         *time.Time
 	ShardKey        int32
 	CreditorID      swpt.CreditorID
@@ -95,7 +97,8 @@ type LockPendingRow struct {
 	Body            string
 }
 
-// Locks, and returns, messages that have not been returned, from an ID on, and passes over those locked by others.
+// Locks, and returns, messages that have not been returned, from an ID on, and passes over those locked by others. For the
+// comparison of rows, see LookIntoOutbox.
 func (q *Queries) LockPending(ctx context.Context, arg LockPendingParams) ([]LockPendingRow, error) {
 	rows, err := q.db.Query(ctx, lockPending, arg.Type, arg.AfterID, arg.AtMost)
 	if err != nil {
@@ -107,6 +110,7 @@ func (q *Queries) LockPending(ctx context.Context, arg LockPendingParams) ([]Loc
 		var i LockPendingRow
 		if err := rows.Scan(
 			&i.ID,
+			&i.AppendedAt,
 			&i.RetryAt,
 			&i.ShardKey,
 			&i.CreditorID,
@@ -127,16 +131,18 @@ func (q *Queries) LockPending(ctx context.Context, arg LockPendingParams) ([]Loc
 }
 
 const lockReturned = `-- name: LockReturned :many
-SELECT id, retry_at, shard_key, creditor_id, debtor_id, coordinator_id, coordinator_type, returns, body
+SELECT
+    id, appended_at, retry_at, shard_key, creditor_id, debtor_id, coordinator_id, coordinator_type, returns, body
 FROM outbox
-WHERE type = $1 AND retry_at <= now() AND (retry_at, id) > ($2::TIMESTAMPTZ, $3::BIGINT)
+WHERE type = $1 AND retry_at <= $2::TIMESTAMPTZ AND (retry_at, id) > ($3::TIMESTAMPTZ, $4::BIGINT)
 ORDER BY retry_at, id
-LIMIT $4::BIGINT
+LIMIT $5::BIGINT
 FOR UPDATE SKIP LOCKED
 `
 
 type LockReturnedParams struct {
 	Type         string
+	DueAt        time.Time
 	AfterRetryAt time.Time
 	AfterID      int64
 	AtMost       int64
@@ -144,6 +150,7 @@ type LockReturnedParams struct {
 
 type LockReturnedRow struct {
 	ID              int64
+	AppendedAt      time.Time
 	RetryAt         *time.Time
 	ShardKey        int32
 	CreditorID      swpt.CreditorID
@@ -154,11 +161,12 @@ type LockReturnedRow struct {
 	Body            string
 }
 
-// Locks, and returns, messages that have been returned and are due again, from a time and an ID on, and passes over those
-// locked by others.
+// Locks, and returns, messages that have been returned and were due again at some time, from a time and an ID on, and
+// passes over those locked by others.
 func (q *Queries) LockReturned(ctx context.Context, arg LockReturnedParams) ([]LockReturnedRow, error) {
 	rows, err := q.db.Query(ctx, lockReturned,
 		arg.Type,
+		arg.DueAt,
 		arg.AfterRetryAt,
 		arg.AfterID,
 		arg.AtMost,
@@ -172,6 +180,7 @@ func (q *Queries) LockReturned(ctx context.Context, arg LockReturnedParams) ([]L
 		var i LockReturnedRow
 		if err := rows.Scan(
 			&i.ID,
+			&i.AppendedAt,
 			&i.RetryAt,
 			&i.ShardKey,
 			&i.CreditorID,
@@ -180,6 +189,62 @@ func (q *Queries) LockReturned(ctx context.Context, arg LockReturnedParams) ([]L
 			&i.CoordinatorType,
 			&i.Returns,
 			&i.Body,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const lookIntoOutbox = `-- name: LookIntoOutbox :many
+SELECT
+    looked.type::TEXT AS type,
+    EXISTS (
+        SELECT FROM outbox
+        WHERE (outbox.type, id) > (looked.type, looked.after_id) AND outbox.type <= looked.type AND retry_at IS NULL
+    ) AS waiting,
+    COALESCE((
+        SELECT min(retry_at) FROM outbox WHERE outbox.type = looked.type AND retry_at IS NOT NULL
+    ) <= now(), FALSE)::BOOLEAN AS returned,
+    now()::TIMESTAMPTZ AS looked_at
+FROM (SELECT unnest($1::TEXT[]) AS type, unnest($2::BIGINT[]) AS after_id) AS looked
+`
+
+type LookIntoOutboxParams struct {
+	Types    []string
+	AfterIDs []int64
+}
+
+type LookIntoOutboxRow struct {
+	Type     string
+	Waiting  bool
+	Returned bool
+	LookedAt time.Time
+}
+
+// Tells of each of the types whether there are messages that have not been returned, from an ID on, and whether there are
+// messages that have been returned and are due again.
+//
+// With "type = ..." instead of the comparison of rows, statistics of a time when most messages were of one type would have
+// the primary key read, from end to end, in vain for all other types.
+func (q *Queries) LookIntoOutbox(ctx context.Context, arg LookIntoOutboxParams) ([]LookIntoOutboxRow, error) {
+	rows, err := q.db.Query(ctx, lookIntoOutbox, arg.Types, arg.AfterIDs)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []LookIntoOutboxRow
+	for rows.Next() {
+		var i LookIntoOutboxRow
+		if err := rows.Scan(
+			&i.Type,
+			&i.Waiting,
+			&i.Returned,
+			&i.LookedAt,
 		); err != nil {
 			return nil, err
 		}
@@ -203,8 +268,8 @@ FROM
         (
             SELECT appended_at, FALSE AS returned
             FROM outbox
-            WHERE type = counted.type AND retry_at IS NULL
-            ORDER BY id
+            WHERE (type, id) > (counted.type, 0) AND type <= counted.type AND retry_at IS NULL
+            ORDER BY type, id
             LIMIT $2::BIGINT
         )
         UNION ALL
@@ -232,7 +297,8 @@ type OutboxBacklogRow struct {
 }
 
 // Counts messages, those to be sent at once and those returned by the broker, up to a limit for each type, and finds the
-// oldest of those that it has counted. Where there are no messages, there is no row.
+// oldest of those that it has counted. Where there are no messages, there is no row. For the comparison of rows, see
+// LookIntoOutbox.
 func (q *Queries) OutboxBacklog(ctx context.Context, arg OutboxBacklogParams) ([]OutboxBacklogRow, error) {
 	rows, err := q.db.Query(ctx, outboxBacklog, arg.Types, arg.AtMost)
 	if err != nil {
@@ -251,35 +317,6 @@ func (q *Queries) OutboxBacklog(ctx context.Context, arg OutboxBacklogParams) ([
 			return nil, err
 		}
 		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
-const outboxTypesDue = `-- name: OutboxTypesDue :many
-SELECT due.type::TEXT
-FROM unnest($1::TEXT[]) AS due (type)
-WHERE
-    (SELECT id FROM outbox WHERE outbox.type = due.type AND retry_at IS NULL ORDER BY id LIMIT 1) IS NOT NULL
-    OR (SELECT min(retry_at) FROM outbox WHERE outbox.type = due.type AND retry_at IS NOT NULL) <= now()
-`
-
-// Returns those of the types of which there are messages to be sent now.
-func (q *Queries) OutboxTypesDue(ctx context.Context, types []string) ([]string, error) {
-	rows, err := q.db.Query(ctx, outboxTypesDue, types)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []string
-	for rows.Next() {
-		var due_type string
-		if err := rows.Scan(&due_type); err != nil {
-			return nil, err
-		}
-		items = append(items, due_type)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, err

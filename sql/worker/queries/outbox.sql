@@ -22,29 +22,42 @@ SELECT
 -- Does not have the commit of the transaction wait for the disk.
 SELECT set_config('synchronous_commit', 'off', true);
 
--- name: OutboxTypesDue :many
--- Returns those of the types of which there are messages to be sent now.
-SELECT due.type::TEXT
-FROM unnest(@types::TEXT[]) AS due (type)
-WHERE
-    (SELECT id FROM outbox WHERE outbox.type = due.type AND retry_at IS NULL ORDER BY id LIMIT 1) IS NOT NULL
-    OR (SELECT min(retry_at) FROM outbox WHERE outbox.type = due.type AND retry_at IS NOT NULL) <= now();
+-- name: LookIntoOutbox :many
+-- Tells of each of the types whether there are messages that have not been returned, from an ID on, and whether there are
+-- messages that have been returned and are due again.
+--
+-- With "type = ..." instead of the comparison of rows, statistics of a time when most messages were of one type would have
+-- the primary key read, from end to end, in vain for all other types.
+SELECT
+    looked.type::TEXT AS type,
+    EXISTS (
+        SELECT FROM outbox
+        WHERE (outbox.type, id) > (looked.type, looked.after_id) AND outbox.type <= looked.type AND retry_at IS NULL
+    ) AS waiting,
+    COALESCE((
+        SELECT min(retry_at) FROM outbox WHERE outbox.type = looked.type AND retry_at IS NOT NULL
+    ) <= now(), FALSE)::BOOLEAN AS returned,
+    now()::TIMESTAMPTZ AS looked_at
+FROM (SELECT unnest(@types::TEXT[]) AS type, unnest(@after_ids::BIGINT[]) AS after_id) AS looked;
 
 -- name: LockPending :many
--- Locks, and returns, messages that have not been returned, from an ID on, and passes over those locked by others.
-SELECT id, retry_at, shard_key, creditor_id, debtor_id, coordinator_id, coordinator_type, returns, body
+-- Locks, and returns, messages that have not been returned, from an ID on, and passes over those locked by others. For the
+-- comparison of rows, see LookIntoOutbox.
+SELECT
+    id, appended_at, retry_at, shard_key, creditor_id, debtor_id, coordinator_id, coordinator_type, returns, body
 FROM outbox
-WHERE type = @type AND retry_at IS NULL AND id > @after_id
-ORDER BY id
+WHERE (type, id) > (@type::TEXT, @after_id::BIGINT) AND type <= @type AND retry_at IS NULL
+ORDER BY type, id
 LIMIT @at_most::BIGINT
 FOR UPDATE SKIP LOCKED;
 
 -- name: LockReturned :many
--- Locks, and returns, messages that have been returned and are due again, from a time and an ID on, and passes over those
--- locked by others.
-SELECT id, retry_at, shard_key, creditor_id, debtor_id, coordinator_id, coordinator_type, returns, body
+-- Locks, and returns, messages that have been returned and were due again at some time, from a time and an ID on, and
+-- passes over those locked by others.
+SELECT
+    id, appended_at, retry_at, shard_key, creditor_id, debtor_id, coordinator_id, coordinator_type, returns, body
 FROM outbox
-WHERE type = @type AND retry_at <= now() AND (retry_at, id) > (@after_retry_at::TIMESTAMPTZ, @after_id::BIGINT)
+WHERE type = @type AND retry_at <= @due_at::TIMESTAMPTZ AND (retry_at, id) > (@after_retry_at::TIMESTAMPTZ, @after_id::BIGINT)
 ORDER BY retry_at, id
 LIMIT @at_most::BIGINT
 FOR UPDATE SKIP LOCKED;
@@ -67,7 +80,8 @@ VACUUM (SKIP_LOCKED, TRUNCATE FALSE) outbox;
 
 -- name: OutboxBacklog :many
 -- Counts messages, those to be sent at once and those returned by the broker, up to a limit for each type, and finds the
--- oldest of those that it has counted. Where there are no messages, there is no row.
+-- oldest of those that it has counted. Where there are no messages, there is no row. For the comparison of rows, see
+-- LookIntoOutbox.
 SELECT
     counted.type::TEXT AS type,
     message.returned::BOOLEAN AS returned,
@@ -79,8 +93,8 @@ FROM
         (
             SELECT appended_at, FALSE AS returned
             FROM outbox
-            WHERE type = counted.type AND retry_at IS NULL
-            ORDER BY id
+            WHERE (type, id) > (counted.type, 0) AND type <= counted.type AND retry_at IS NULL
+            ORDER BY type, id
             LIMIT @at_most::BIGINT
         )
         UNION ALL
