@@ -634,6 +634,115 @@ func TestManyHugeOffersStarveNobody(t *testing.T) {
 	}
 }
 
+// Nor do huge offers keep somebody whose large offer serves a crowd from doing so.
+func TestMakerBesideHugeOffers(t *testing.T) {
+	t.Parallel()
+	const crowd = 300
+	for _, s := range strategies() {
+		for _, giants := range []int{100, 1000} {
+			t.Run(s.Name()+strconv.Itoa(giants), func(t *testing.T) {
+				t.Parallel()
+				for bits := 20; bits < 45; bits += 4 { // of what each of the crowd offers
+					m := newMaker(dice(1), 1000)
+					x, y, a, b := m.peg(base, 1), m.peg(base, 1), m.peg(base, 1), m.peg(base, 1)
+					amount := int64(1)<<bits + 1
+					m.sell(1, x, crowd*amount)
+					m.buy(1, y, crowd*amount)
+					for i := range swpt.CreditorID(crowd) {
+						m.sell(10+i, y, amount)
+						m.buy(10+i, x, amount)
+					}
+					m.swaps(-1, giants, a, b, 1<<46)
+					for i := range swpt.CreditorID(giants) { // nobody buys what they sell
+						m.sell(-10000-i, a, 1<<46)
+						m.buy(-10000-i, b, 1<<46)
+					}
+					out := m.clear(t, s, 1)
+					checkOutcome(t, m.book, out)
+					for _, c := range out.Currencies {
+						if want := crowd * float64(amount); (c.Debtor == x || c.Debtor == y) && c.Cleared < want*(1-1e-9) {
+							t.Errorf("beside giants, %g of %g is cleared", c.Cleared, want)
+						}
+					}
+				}
+			})
+		}
+	}
+}
+
+// Nor those who offer exactly the minimal amount of one currency for less than all that they could get of another one.
+func TestExactMinimumBesideLargeOffers(t *testing.T) {
+	t.Parallel()
+	const pairs = 10
+	for _, s := range strategies() {
+		t.Run(s.Name(), func(t *testing.T) {
+			t.Parallel()
+			for bits := 20; bits < 60; bits += 2 { // of the large offers
+				m := newMaker(dice(uint64(bits)), 1000)
+				a, b := m.peg(base, 0.9+0.2*m.Float64()), m.peg(base, 0.05+0.01*m.Float64())
+				c, d := m.peg(base, 1), m.peg(base, 1)
+				for i := range swpt.CreditorID(pairs) {
+					m.sell(1+2*i, a, 1000)
+					m.buy(1+2*i, b, 100_000)
+					m.sell(2+2*i, b, 100_000)
+					m.buy(2+2*i, a, 5000)
+				}
+				m.swaps(-1, 1, c, d, 1<<bits)
+				out := m.clear(t, s, 1)
+				checkOutcome(t, m.book, out)
+				sold := int64(0)
+				for _, ch := range out.Takings {
+					if ch.Debtor == a {
+						sold += ch.Amount
+					}
+				}
+				if sold != pairs*1000 {
+					t.Errorf("beside offers of 2^%d tokens, %d tokens are sold", bits, sold)
+				}
+			}
+		})
+	}
+}
+
+// A currency so dear that an account of it cannot begin to trade on a fine scale can go on trading there.
+func TestDearCurrencyOnAFineScale(t *testing.T) {
+	t.Parallel()
+	const crowd, large = 100, int64(1e14)
+	for _, s := range strategies() {
+		t.Run(s.Name(), func(t *testing.T) {
+			t.Parallel()
+			for _, dear := range []int64{1e3, 1e4, 1e5, 1e6} {
+				for bits := 50; bits <= 60; bits += 2 { // of offers that make the first scale coarse
+					m := newMaker(dice(1), 1000)
+					x, y, d, a, b := m.peg(base, 1), m.peg(base, 1), m.peg(base, float64(dear)), m.peg(base, 1), m.peg(base, 1)
+					m.sell(1, x, large)
+					m.buy(1, d, large/dear)
+					m.sell(2, d, large/dear)
+					m.buy(2, y, large)
+					m.sell(3, y, large/2)
+					m.buy(3, x, large/2)
+					for i := range swpt.CreditorID(crowd) {
+						m.sell(10+i, y, max(1000, dear/2))
+						m.buy(10+i, x, max(1000, dear/2))
+					}
+					m.swaps(-1, 1, a, b, 1<<bits)
+					out := m.clear(t, s, 1)
+					checkOutcome(t, m.book, out)
+					trading := 0
+					for _, ch := range out.Takings {
+						if ch.Creditor >= 10 {
+							trading++
+						}
+					}
+					if trading != crowd {
+						t.Errorf("at the price %d, beside offers of 2^%d tokens, %d trade", dear, bits, trading)
+					}
+				}
+			}
+		})
+	}
+}
+
 // swaps adds pairs of traders, numbered downwards, who want to swap an amount of one currency for as many tokens of
 // another one.
 func (m *maker) swaps(first swpt.CreditorID, pairs int, a, b swpt.DebtorID, amount int64) {

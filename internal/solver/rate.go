@@ -22,18 +22,21 @@ func newRate(price float64, minAmount int64) rate {
 		widest = 62      // bits
 	)
 	switch minimum := price * float64(minAmount); {
-	case minimum >= 1<<widest:
+	case price >= 1<<widest:
 		return rate{units: 0, tokens: 1, least: math.MaxInt64} // nobody can trade that much
-	case minimum >= many:
+	case minimum >= many && minimum < 1<<widest:
 		units := math.Round(minimum)
 		return rate{units: uint64(units), tokens: uint64(minAmount), least: int64(units)}
 	default:
 		fraction, exponent := math.Frexp(price)
 		r := rate{units: uint64(math.Ldexp(fraction, widest)), tokens: 1, shift: uint(widest - exponent)}
-		high, low := bits.Mul64(uint64(minAmount), r.units)
-		low, borrow := bits.Sub64(low, 1, 0)
-		_, low = shiftRight(high-borrow, low, r.shift)
-		r.least = int64(low) + 1
+		r.least = math.MaxInt64 // only who has traded already can trade more
+		if minimum < many {
+			high, low := bits.Mul64(uint64(minAmount), r.units)
+			low, borrow := bits.Sub64(low, 1, 0)
+			_, low = shiftRight(high-borrow, low, r.shift)
+			r.least = int64(low) + 1
+		}
 		return r
 	}
 }

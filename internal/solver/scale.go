@@ -14,7 +14,7 @@ import (
 const (
 	totalBits  = 61      // sums of capacities are below 2^totalBits
 	tokenUnits = 128     // a unit is fine enough for an offer if a token is worth that many units, or
-	bookUnits  = 1 << 53 // if the book would be worth that many, were all offers like this one
+	bookUnits  = 1 << 43 // if the book would be worth that many, were all offers like this one
 	finerBits  = 4       // each scale has a unit smaller than the one before, by at least that many bits
 )
 
@@ -94,7 +94,7 @@ func (g *graph) setScale(sc *scaling) (waiting float64) {
 		rest, price := sc.rest[arc], g.price[c]
 		g.capacity[arc], g.least[arc], g.flow[arc] = 0, 0, 0
 		most, least := sc.rates[c].value(sc.unsold(g, int32(arc))), int64(0)
-		capacity := min(int64(rest/sc.unit*slightlyMore), most)
+		capacity := min(int64(math.Ceil(rest/sc.unit*slightlyMore)), most)
 		suffices := true
 		if sc.through(int32(arc)) == (tokens{}) {
 			least = sc.rates[c].least
@@ -142,8 +142,8 @@ func (g *graph) take(sc *scaling) {
 
 // limitRest limits what is left of the arcs that have been part of a flow problem. All that they may carry yet has to
 // flow through arcs that wait, too, so none of them needs to carry more than all of these. In sum, they must not keep the
-// unit coarse: anybody can make any number of huge offers of which something is left. What waits is worth so little that
-// each of them can still carry as much as any one of the waiting arcs.
+// unit coarse: anybody can make any number of huge offers of which something is left. What waits for a finer unit is worth so
+// little that each of them can still carry what thousands of the waiting arcs can.
 func (sc *scaling) limitRest(most float64) {
 	budget := math.Ldexp(sc.unit, totalBits-finerBits-1)
 	for {
