@@ -102,6 +102,7 @@ func Run(ctx context.Context, settings Settings) (err error) {
 		return err
 	}
 	if s.Keep {
+		s.world.Disturb()
 		s.inviteToLookAround()
 		<-ctx.Done()
 	}
