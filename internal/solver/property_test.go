@@ -670,40 +670,6 @@ func TestMakerBesideHugeOffers(t *testing.T) {
 	}
 }
 
-// Nor those who offer exactly the minimal amount of one currency for less than all that they could get of another one.
-func TestExactMinimumBesideLargeOffers(t *testing.T) {
-	t.Parallel()
-	const pairs = 10
-	for _, s := range strategies() {
-		t.Run(s.Name(), func(t *testing.T) {
-			t.Parallel()
-			for bits := 20; bits < 60; bits += 2 { // of the large offers
-				m := newMaker(dice(uint64(bits)), 1000)
-				a, b := m.peg(base, 0.9+0.2*m.Float64()), m.peg(base, 0.05+0.01*m.Float64())
-				c, d := m.peg(base, 1), m.peg(base, 1)
-				for i := range swpt.CreditorID(pairs) {
-					m.sell(1+2*i, a, 1000)
-					m.buy(1+2*i, b, 100_000)
-					m.sell(2+2*i, b, 100_000)
-					m.buy(2+2*i, a, 5000)
-				}
-				m.swaps(-1, 1, c, d, 1<<bits)
-				out := m.clear(t, s, 1)
-				checkOutcome(t, m.book, out)
-				sold := int64(0)
-				for _, ch := range out.Takings {
-					if ch.Debtor == a {
-						sold += ch.Amount
-					}
-				}
-				if sold != pairs*1000 {
-					t.Errorf("beside offers of 2^%d tokens, %d tokens are sold", bits, sold)
-				}
-			}
-		})
-	}
-}
-
 // A currency so dear that an account of it cannot begin to trade on a fine scale can go on trading there.
 func TestDearCurrencyOnAFineScale(t *testing.T) {
 	t.Parallel()

@@ -94,7 +94,7 @@ func (g *graph) setScale(sc *scaling) (waiting float64) {
 		rest, price := sc.rest[arc], g.price[c]
 		g.capacity[arc], g.least[arc], g.flow[arc] = 0, 0, 0
 		most, least := sc.rates[c].value(sc.unsold(g, int32(arc))), int64(0)
-		capacity := min(int64(math.Ceil(rest/sc.unit*slightlyMore)), most)
+		capacity := min(int64(rest/sc.unit*slightlyMore), most)
 		suffices := true
 		if sc.through(int32(arc)) == (tokens{}) {
 			least = sc.rates[c].least
