@@ -90,8 +90,8 @@ func newDemoCommand() *cobra.Command {
 
 func (o *demoOptions) settings(ctx context.Context) (demo.Settings, error) {
 	s := demo.Settings{
-		PostgresURL: o.postgres, BrokerURL: o.broker, BrokerPages: os.Getenv("TEST_BROKER_MANAGEMENT_URL"), Seed: o.seed, Shards: o.shards, Turns: o.turns,
-		Faults: o.faults, Keep: o.keep, Dir: o.dir,
+		PostgresURL: o.postgres, BrokerURL: o.broker, BrokerPages: os.Getenv("TEST_BROKER_MANAGEMENT_URL"),
+		Seed: o.seed, Shards: o.shards, Turns: o.turns, Faults: o.faults, Keep: o.keep, Dir: o.dir,
 	}
 	switch {
 	case !o.faults && (o.postgres == "" || o.broker == ""):

@@ -993,3 +993,27 @@ var errPipe = errors.New("broken pipe")
 type brokenPipe struct{}
 
 func (brokenPipe) Write([]byte) (int, error) { return 0, errPipe }
+
+// A payment has failed if its commit has been refused, and not while that is open, or if nobody has wanted one.
+func TestHasFailed(t *testing.T) {
+	t.Parallel()
+	notes := map[string]smp.Note{}
+	for i, name := range []string{"refused", "open", "made", "unheard of"} {
+		notes[name] = smp.Note{Kind: smp.Dispatching, TurnID: int32(90 + i), First: collector, Second: buyer}
+	}
+	s := newStory()
+	p := s.request(collector, 0)
+	s.finalize(p, 5, notes["refused"].String())
+	s.end(p, 0, "TIMEOUT")
+	s.finalize(s.request(collector, 0), 5, notes["open"].String())
+	s.trade(s.request(collector, 0), buyer, 5, notes["made"])
+	c := journal.NewChecker()
+	for i := range s.entries {
+		c.Record(&s.entries[i])
+	}
+	for name, note := range notes {
+		if got := c.HasFailed(debtor, note); got != (name == "refused") {
+			t.Errorf("what is %s has failed: %v", name, got)
+		}
+	}
+}

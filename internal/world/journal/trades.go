@@ -38,6 +38,16 @@ type deal struct {
 }
 
 func (c *Checker) deal(debtor swpt.DebtorID, note smp.Note) *deal {
+	key := keyOfDeal(debtor, note)
+	d := c.deals[key]
+	if d == nil {
+		d = &deal{}
+		c.deals[key] = d
+	}
+	return d
+}
+
+func keyOfDeal(debtor swpt.DebtorID, note smp.Note) dealKey {
 	key := dealKey{turnKey: turnKey{note.TurnID, debtor}, kind: note.Kind, from: note.Sender(), to: note.Recipient()}
 	switch note.Kind {
 	case smp.Collecting:
@@ -46,12 +56,7 @@ func (c *Checker) deal(debtor swpt.DebtorID, note smp.Note) *deal {
 		key.from = 0
 	default: // sending: both count
 	}
-	d := c.deals[key]
-	if d == nil {
-		d = &deal{}
-		c.deals[key] = d
-	}
-	return d
+	return key
 }
 
 func (c *Checker) flow(debtor swpt.DebtorID, turn int32, collector swpt.CreditorID) *flow {
@@ -66,7 +71,8 @@ func (c *Checker) flow(debtor swpt.DebtorID, turn int32, collector swpt.Creditor
 
 // HasFailed tells whether the service has wanted a payment to be committed, and the accounting authority has refused.
 func (c *Checker) HasFailed(debtor swpt.DebtorID, note smp.Note) bool {
-	return slices.ContainsFunc(c.deal(debtor, note).commits, func(t *transfer) bool { return t.finalized && t.amount == 0 })
+	d := c.deals[keyOfDeal(debtor, note)]
+	return d != nil && slices.ContainsFunc(d.commits, func(t *transfer) bool { return t.finalized && t.amount == 0 })
 }
 
 // A Turnover is what has been moved in a turn in a currency.
